@@ -1,0 +1,75 @@
+"""A command: a plain value that either executor can send."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+Argument = str | bytes | int | float
+_INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script as the server gets it: the prelude, what it includes, itself. `sha` is its SHA-1."""
+
+    name: str
+    text: str
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """Load `scripts/<name>.lua`."""
+    folder = files("taskq.broker") / "scripts"
+    text = (folder / f"{name}.lua").read_text()
+    text = _INCLUDE.sub(lambda found: (folder / f"{found[1]}.lua").read_text(), text)
+    if name != "init":
+        text = (folder / "prelude.lua").read_text() + text
+    return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[T]):
+    """One call of the server and how its reply is read.
+
+    `name` is a script's, and `key` the shard's `meta`; with `key` empty it is a plain Redis command, only ever
+    one that reads. A script's command is idempotent: sending it again after a lost reply is safe.
+    """
+
+    name: str
+    key: str
+    args: Sequence[Argument]
+    decode: Callable[[Any], T]
+    shard: int = 0
+
+    def words(self) -> tuple[Argument, ...]:
+        """The words of the Redis command, EVALSHA for a script."""
+        if not self.key:
+            return (self.name, *self.args)
+        return ("EVALSHA", script(self.name).sha, 1, self.key, *self.args)
+
+
+Steps = Generator[Command[Any], Any, T]
+"""What takes several commands: it yields each and is sent the decoded reply."""
+
+
+def text(reply: Any) -> str:
+    """Read a bulk string."""
+    return str(reply, "utf-8", "replace") if isinstance(reply, bytes) else str(reply)
+
+
+def whole(reply: Any) -> int:
+    """Read an integer."""
+    return int(reply)
+
+
+def same(reply: Any) -> Any:
+    """Read a reply as it is: bytes, integers, None and lists of them."""
+    return reply

@@ -1,0 +1,97 @@
+"""What programs that enqueue send: enqueue, wait, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from taskq.broker.command import Command, text
+from taskq.broker.keys import Keys
+from taskq.record import Record, State, parse_record
+
+BATCH = 256
+"""How many messages one `enqueue` takes at most; see DESIGN's bounds a call."""
+
+_ENDS = {"C": State.CANCELLED, "r": State.RUNNING, "S": State.SUCCEEDED, "F": State.FAILED, "E": State.EXPIRED}
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A message on its way: its id, its list, and what `enqueue.lua` calls its options ('' for a plain task)."""
+
+    id: str
+    list: str
+    message: bytes
+    options: str = ""
+
+
+def options(
+    *,
+    delay_ms: int | None = None,
+    eta_ms: int | None = None,
+    expires_in_ms: int | None = None,
+    expires_ms: int | None = None,
+    front: bool = False,
+    own_id: bool = False,
+    key: str = "",
+    keep_ms: int | None = None,
+) -> str:
+    """Pack what is not plain about a message. Instants are Redis time; `key` comes from `names.unique_key`."""
+
+    def instant(relative: int | None, absolute: int | None) -> str:
+        return f"+{relative}" if relative is not None else "" if absolute is None else str(absolute)
+
+    switches = ("f" if front else "") + ("u" if own_id else "")
+    due, expires = instant(delay_ms, eta_ms), instant(expires_in_ms, expires_ms)
+    if not (due or expires or switches or key):
+        return ""
+    return f"{due}|{expires}|{'' if keep_ms is None else keep_ms}|{switches}|{key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What `enqueue` did with one message. `id` is the holder's where a unique key was taken."""
+
+    id: str
+    created: bool
+    too_late: bool = False
+
+
+def enqueue(keys: Keys, envelopes: Sequence[Envelope], not_after_ms: int = 0) -> Command[list[Stored]]:
+    """Store at most `BATCH` messages; past `not_after_ms` (Redis time, 0 never) those with a made id are refused."""
+    args: list[str | bytes | int] = [not_after_ms]
+    for envelope in envelopes:
+        args += (envelope.id, envelope.list, envelope.options, envelope.message)
+
+    def decode(reply: Any) -> list[Stored]:
+        return [_stored(envelope.id, answer) for envelope, answer in zip(envelopes, reply, strict=True)]
+
+    return Command("enqueue", keys.meta, args, decode, keys.shard)
+
+
+def _stored(id: str, answer: int | bytes) -> Stored:
+    if answer == 1:
+        return Stored(id, True)
+    if isinstance(answer, int):
+        return Stored(id, False, too_late=answer == -1)
+    return Stored(text(answer), False)
+
+
+def wait(keys: Keys, client: str, ids: Sequence[str]) -> Command[list[Record | State | None]]:
+    """Give the record of each task that ended, None of an unknown one, QUEUED of one whose end `client` will hear of."""
+    return Command("wait", keys.meta, (client, *ids), _as_ends, keys.shard)
+
+
+def _as_ends(reply: Any) -> list[Record | State | None]:
+    return [None if end is None else parse_record(end) if end else State.QUEUED for end in reply]
+
+
+def cancel(keys: Keys, id: str, ttl_ms: int) -> Command[State | None]:
+    """End a task that waits, or ask the process that runs it; gives the state after (RUNNING: asked), None if unknown."""
+    return Command("cancel", keys.meta, (id, ttl_ms), lambda reply: _ENDS.get(text(reply)), keys.shard)
+
+
+def init(keys: Keys, shards: int) -> Command[tuple[str, int]]:
+    """Make the shard's `meta` if it is absent; gives its format version and number of shards."""
+    return Command("init", keys.meta, (shards,), lambda reply: (text(reply[0]), int(reply[1] or 0)), keys.shard)

@@ -1,0 +1,216 @@
+"""What worker processes send: hello, register, claim, settle, start, park, beat, reap, reconcile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from taskq.broker.command import Command, text, whole
+from taskq.broker.keys import Keys
+
+BATCH = 256
+"""How many tasks one `claim` gives, and one `settle` takes, at most."""
+
+
+class Kind(Enum):
+    """What became of a claimed task. The letters are those of `settle.lua`."""
+
+    SUCCEEDED = "S"
+    FAILED = "F"
+    CANCELLED = "C"
+    EXPIRED = "E"
+    RETRY = "R"
+    RELEASED = "L"
+    CRASHED = "X"
+    SUSPECT = "K"
+    UNREADABLE = "Q"
+
+
+class Answer(Enum):
+    """What `settle` says of one outcome."""
+
+    COMMITTED = b"c"
+    ALREADY = b"a"
+    LOST = b"l"
+    GONE = b"g"
+
+
+@dataclass(slots=True)
+class Claimed:
+    """One task as a claim gives it. `rest` is `f|c|flags|queue:priority|expires_ms`; see `Rest`."""
+
+    id: str
+    g: int
+    rest: bytes
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a claim says of a task beside its message. `expires_ms` is Redis time, 0 for never."""
+
+    failures: int
+    crashes: int
+    flags: str
+    queue: str
+    priority: int
+    expires_ms: int
+
+    @property
+    def careful(self) -> bool:
+        """True if it may have killed a process: it runs alone."""
+        return "c" in self.flags
+
+
+def parse_rest(rest: bytes) -> Rest:
+    """Unpack `Claimed.rest`."""
+    failures, crashes, flags, where, expires = rest.decode().split("|")
+    queue, _, priority = where.partition(":")
+    return Rest(int(failures), int(crashes), flags, queue, int(priority), int(expires or 0))
+
+
+@dataclass(slots=True)
+class Batch:
+    """A claim's reply. `now_ms` is Redis time, `due_ms` the time to the agenda's next entry, None without one."""
+
+    now_ms: int
+    held: int
+    due_ms: int | None
+    tasks: list[Claimed]
+
+
+class ClaimRefused(Exception):
+    """Raised by a claim's decoder when the process has no valid lease, or used a lower seq: it must take a new name."""
+
+
+def hello(keys: Keys, process: str, lease_ms: int, info: bytes, queues: Sequence[str]) -> Command[int]:
+    """Register one life of a process; gives Redis time in ms."""
+    return Command("hello", keys.meta, (process, lease_ms, info, *queues), whole, keys.shard)
+
+
+def register(keys: Keys, process: str, tasks: Mapping[str, str]) -> Command[int]:
+    """Note which tasks (name → queue) a process knows; gives how many stay parked: repeat until 0."""
+    words = [word for pair in tasks.items() for word in pair]
+    return Command("register", keys.meta, (process, *words), whole, keys.shard)
+
+
+def claim_words(keys: Keys, queues: Sequence[str]) -> tuple[str | int, ...]:
+    """The last part of a claim's arguments, the same for all claims over these queues in this order."""
+    return (len(queues), *queues, *(key for queue in queues for key in keys.lists(queue)))
+
+
+def claim(
+    keys: Keys, process: str, seq: int, limit: int, queue_words: Sequence[str | int]
+) -> Command[Batch]:
+    """Take up to `limit` tasks; `queue_words` come from `claim_words`."""
+    return Command("claim", keys.meta, (process, seq, limit, *queue_words), as_batch, keys.shard)
+
+
+def as_batch(reply: Any) -> Batch:
+    """Read a claim's reply.
+
+    Raises:
+        ClaimRefused: the process must take a new name.
+    """
+    if reply[0] != b"ok":
+        raise ClaimRefused(text(reply[0]))
+    due = int(reply[3])
+    tasks = [
+        Claimed(str(reply[i], "ascii", "replace"), int(reply[i + 1]), reply[i + 2], reply[i + 3])
+        for i in range(4, len(reply), 4)
+    ]
+    return Batch(int(reply[1]), int(reply[2]), due if due >= 0 else None, tasks)
+
+
+Outcome7 = tuple[str, int, str, int, str, int, bytes]
+"""One outcome as `settle.lua` takes it: id, g, kind's letter, ms, task, took_ms, outcome."""
+
+
+def settle(keys: Keys, process: str, outcomes: Sequence[Outcome7]) -> Command[list[Answer]]:
+    """Commit what became of at most `BATCH` tasks."""
+    words: list[str | int | bytes] = [process]
+    for outcome in outcomes:
+        words += outcome
+    return Command("settle", keys.meta, words, as_answers, keys.shard)
+
+
+def as_answers(reply: Any) -> list[Answer]:
+    """Read a settle's reply."""
+    return [Answer(answer) for answer in reply]
+
+
+def start(keys: Keys, process: str, id: str, g: int) -> Command[bool]:
+    """Note that a careful task starts; False if another owns it."""
+    return Command("start", keys.meta, (process, id, g), bool, keys.shard)
+
+
+def park(keys: Keys, process: str, id: str, g: int, task: str) -> Command[str]:
+    """Set an unknown task aside: 'a' it goes round again, 'p' parked, 'l' lost."""
+    return Command("park", keys.meta, (process, id, g, task), text, keys.shard)
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a beat says of one process: whether its lease holds, and which tasks (id → g) are to be cancelled."""
+
+    alive: bool
+    cancels: dict[str, int]
+
+
+def beat(keys: Keys, lease_ms: int, processes: Sequence[str]) -> Command[list[Beat]]:
+    """Extend the leases of `processes` by `lease_ms`, and hear what was asked of them."""
+    return Command("beat", keys.meta, (lease_ms, *processes), _as_beats, keys.shard)
+
+
+def _as_beats(reply: Any) -> list[Beat]:
+    return [
+        Beat(bool(answer[0]), {text(answer[i]): int(answer[i + 1]) for i in range(1, len(answer), 2)})
+        for answer in reply
+    ]
+
+
+def reap(keys: Keys, process: str, beats: int | None) -> Command[int]:
+    """Take back what a process held; `beats` None: its supervisor saw it end. Gives what is left, -1 if it lives."""
+    return Command("reap", keys.meta, (process, "gone" if beats is None else beats), whole, keys.shard)
+
+
+def reconcile(keys: Keys, ids: Sequence[str]) -> Command[int]:
+    """Mend records that nothing points to; at most 500 ids. Gives how many were mended."""
+    return Command("reconcile", keys.meta, tuple(ids), whole, keys.shard)
+
+
+def beats(keys: Keys) -> Command[dict[str, int]]:
+    """Read every process's beat counter."""
+    return Command("HGETALL", "", (keys.beats,), _as_counters, keys.shard)
+
+
+def _as_counters(reply: Any) -> dict[str, int]:
+    pairs = {text(reply[i]): text(reply[i + 1]) for i in range(0, len(reply), 2)}
+    return {process: int(count) for process, count in pairs.items() if count.isdecimal()}
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One entry of what a process holds."""
+
+    seq: int
+    index: int
+    g: int
+    started: bool
+
+
+def holds(keys: Keys, process: str) -> Command[dict[str, Hold]]:
+    """Read what a process holds: id → hold."""
+    return Command("HGETALL", "", (keys.held(process),), _as_holds, keys.shard)
+
+
+def _as_holds(reply: Any) -> dict[str, Hold]:
+    found = {}
+    for i in range(0, len(reply), 2):
+        parts = text(reply[i + 1]).split(":")
+        if len(parts) == 4 and all(part.isdecimal() for part in parts):
+            seq, index, g, started = map(int, parts)
+            found[text(reply[i])] = Hold(seq, index, g, bool(started))
+    return found

@@ -1,0 +1,23 @@
+-- beat: extend the leases of a supervisor's processes and bring back which of their tasks are to be cancelled.
+-- KEYS[1] meta   ARGV lease_ms, process, process, …
+-- Returns a list beside ARGV: {1, id, g, id, g, …} the lease holds, cancel these; {0} it was reaped: drop all, take a new name.
+-- A repeat only extends again. Begins with a freeing write, so it runs on a full Redis.
+redis.pcall('ZREM', P .. 'procs', '')
+local lease, answers = tonumber(ARGV[1]), {}
+for a = 2, #ARGV do
+  local process = ARGV[a]
+  if type(redis.pcall('ZSCORE', P .. 'procs', process)) == 'string' then
+    redis.call('ZADD', P .. 'procs', 'XX', int(now + lease), process)
+    redis.pcall('HINCRBY', P .. 'beats', process, 1)
+    redis.pcall('PEXPIRE', P .. 'info:' .. process, int(lease * 4))
+    local answer = { 1 }
+    local asked = redis.pcall('HGETALL', P .. 'control:' .. process)
+    if not failed(asked) then
+      for i = 1, #asked do answer[i + 1] = asked[i] end
+    end
+    answers[#answers + 1] = answer
+  else
+    answers[#answers + 1] = { 0 }
+  end
+end
+return answers

@@ -1,0 +1,191 @@
+-- claim: file what fell due, then give a process ready tasks.
+-- KEYS[1] meta   ARGV process, seq, limit, n, queue 1 … queue n, then ten list keys a queue, priority 9 first
+-- Returns {'ok', now_ms, held, due_ms, id, g, rest, message, id, g, rest, message, …}; rest is `f|c|flags|queue:priority|expires_ms`,
+--   due_ms the time to the next entry of the agenda or -1; {'refused'}: no valid lease; {'stale'}: a lower seq than the last.
+-- A repeat (same seq) returns what still runs of that batch with that g. Its first write frees: a full Redis lets it through.
+-- A limit of 0 gives nothing, but leaves a token if work is ready: for a process that took one and has no slot.
+--@include ending
+local process, seq, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local HELD = P .. 'held:' .. process
+local lease = redis.pcall('ZSCORE', P .. 'procs', process)
+if type(lease) ~= 'string' or tonumber(lease) <= now then return { 'refused' } end
+local last = redis.pcall('HGET', HELD, '#')
+if failed(last) then return redis.error_reply('TQHELD ' .. HELD .. ' has a wrong type') end
+last = tonumber(last or 0) or 0
+if seq < last then return { 'stale' } end
+
+local reply = { 'ok', int(now), 0, -1 }
+
+if seq == last then
+  local all, batch = redis.call('HGETALL', HELD), {}
+  for i = 1, #all, 2 do
+    local s, index, g = string.match(all[i + 1], '^(%d+):(%d+):(%d+):')
+    if s and tonumber(s) == seq then batch[#batch + 1] = { index = tonumber(index), id = all[i], g = g } end
+  end
+  table.sort(batch, function(a, b) return a.index < b.index end)
+  for _, entry in ipairs(batch) do
+    local pair = redis.call('MGET', P .. 't:' .. entry.id, P .. 'b:' .. entry.id)
+    local g, list, f, c, flags = string.match(pair[1] or '', '^r|(%d+)|[^|]*|([^|]*)|(%d+)|(%d+)|(%a*)$')
+    if g == entry.g and pair[2] then
+      local expires = string.find(flags, 'x', 1, true) and redis.pcall('HGET', P .. 'x:' .. entry.id, 'expires')
+      reply[#reply + 1] = entry.id
+      reply[#reply + 1] = g
+      reply[#reply + 1] = f .. '|' .. c .. '|' .. flags .. '|' .. list .. '|' .. (type(expires) == 'string' and expires or '')
+      reply[#reply + 1] = pair[2]
+    end
+  end
+  reply[3] = redis.call('HLEN', HELD) - 1
+  return reply
+end
+
+-- What fell due: scheduled tasks go to the back of their lists, expired ones end. 200 a call; the rest stays due.
+local first = redis.pcall('ZRANGE', AGENDA, 0, 0, 'WITHSCORES')
+if not failed(first) and first[2] and tonumber(first[2]) <= now then
+  local due = redis.call('ZRANGE', AGENDA, '-inf', int(now), 'BYSCORE', 'LIMIT', 0, 200)
+  local names, woken, entries, counts = {}, {}, {}, {}
+  for x, entry in ipairs(due) do names[x] = P .. 't:' .. string.sub(entry, 3) end
+  local records = redis.call('MGET', unpack(names))
+  redis.call('ZREM', AGENDA, unpack(due))
+  for x, entry in ipairs(due) do
+    local kind, id, record = string.sub(entry, 1, 2), string.sub(entry, 3), records[x] or ''
+    local state, g, list, flags = string.match(record, '^(%a)|(%d+)|[^|]*|([^|]+:%d)|%d+|%d+|(%a*)$')
+    if not state then
+      if not string.find(record, '^[SFCE]|') then redis.pcall('SADD', P .. 'limbo', id) end
+    elseif kind == 't:' and state == 'w' then
+      if failed(redis.pcall('RPUSH', P .. 'q:' .. list, id)) then
+        quarantine('list', id)
+      else
+        redis.call('SET', names[x], 'q' .. string.sub(record, 2))
+        woken[queue_of(list)] = true
+      end
+    elseif kind == 'x:' and state ~= 'r' then
+      if state == 'w' then redis.call('ZREM', AGENDA, 't:' .. id) end
+      end_waiting('E', id, g, flags, '', state ~= 'q' and 600000 or nil)
+      entries[#entries + 1] = 'E ' .. id .. ' - 0'
+      counts['-|E'] = (counts['-|E'] or 0) + 1
+    end
+  end
+  for queue in pairs(woken) do wake(queue) end
+  if #entries > 0 then recall(entries, counts) end
+  first = redis.pcall('ZRANGE', AGENDA, 0, 0, 'WITHSCORES')
+end
+if not failed(first) and first[2] then reply[4] = math.max(0, tonumber(first[2]) - now) end
+
+local queues = tonumber(ARGV[4])
+local states = redis.pcall('HMGET', P .. 'queues', unpack(ARGV, 5, 4 + queues))
+if failed(states) then states = {} end
+local holds, given, looked, left, alone = {}, 0, 0, nil, false
+local mine, stamp = '|' .. process .. '|', ARGV[2] .. ':'
+
+-- Take up to `share` tasks from the head of one list; returns how many ids left it.
+local function take(list, queue_priority, share)
+  local ids = redis.call('LRANGE', list, 0, share - 1)
+  local names = {}
+  for x, id in ipairs(ids) do
+    names[x] = P .. 't:' .. id
+    names[#ids + x] = P .. 'b:' .. id
+  end
+  local values = redis.call('MGET', unpack(names))
+  local good, rests, bad, ended, taken = {}, {}, {}, {}, #ids
+  for x, id in ipairs(ids) do
+    local record, message = values[x], values[#ids + x]
+    if not record and message then
+      good[#good + 1] = x
+    elseif not record then
+      bad[#bad + 1] = { 'limbo', id }
+    else
+      local f, c, flags = string.match(record, '^q|%d+|[^|]*|[^|]*|(%d+)|(%d+)|(%a*)$')
+      if f and message then
+        if string.find(flags, 'c', 1, true) then
+          -- Careful: it is given alone, so what stands before it goes first.
+          if given + #good > 0 then taken = x - 1 else alone = true taken = x end
+        end
+        if taken >= x then
+          good[#good + 1] = x
+          rests[x] = { f = f, c = c, flags = flags }
+        end
+        if taken < #ids or alone then break end
+      elseif string.find(record, '^[SFCE]|') then
+        ended[#ended + 1] = x
+      elseif not string.find(record, '^[wrpb]|%d+|') then
+        bad[#bad + 1] = { 'record', id }
+      end
+    end
+  end
+  redis.call('LTRIM', list, taken, -1)
+  for _, entry in ipairs(bad) do
+    if entry[1] == 'limbo' then redis.pcall('SADD', P .. 'limbo', entry[2]) else quarantine(entry[1], entry[2]) end
+  end
+  for _, x in ipairs(ended) do redis.call('PEXPIRE', names[x], 600000) end
+  if #good > 0 then
+    local g, set = redis.call('HINCRBY', META, 'g', #good) - #good, {}
+    local plain = '0|0||' .. queue_priority .. '|'
+    for y, x in ipairs(good) do
+      local number, id, had, rest = int(g + y), ids[x], rests[x], plain
+      set[#set + 1] = names[x]
+      if had then
+        local expires = ''
+        if string.find(had.flags, 'x', 1, true) then
+          expires = redis.pcall('HGET', P .. 'x:' .. id, 'expires')
+          if type(expires) ~= 'string' then expires = '' end
+          redis.pcall('ZREM', AGENDA, 'x:' .. id)
+        end
+        local counts = had.f .. '|' .. had.c .. '|' .. had.flags
+        rest = counts .. '|' .. queue_priority .. '|' .. expires
+        set[#set + 1] = 'r|' .. number .. mine .. queue_priority .. '|' .. counts
+      else
+        set[#set + 1] = 'r|' .. number .. mine .. queue_priority .. '|0|0|'
+      end
+      holds[#holds + 1] = id
+      holds[#holds + 1] = stamp .. (given + y) .. ':' .. number .. ':0'
+      reply[#reply + 1] = id
+      reply[#reply + 1] = number
+      reply[#reply + 1] = rest
+      reply[#reply + 1] = values[#ids + x]
+    end
+    redis.call('MSET', unpack(set))
+    given = given + #good
+  end
+  looked = looked + taken
+  return taken, #good
+end
+
+for index = 1, queues do
+  local from = 5 + queues + (index - 1) * 10
+  local queue = ARGV[4 + index]
+  if states[index] ~= 'paused' and redis.call('EXISTS', unpack(ARGV, from, from + 9)) > 0 then
+    local ready, lengths = 0, {}
+    for j = 0, 9 do
+      local length = redis.pcall('LLEN', ARGV[from + j])
+      lengths[j] = type(length) == 'number' and length or 0
+      ready = ready + lengths[j]
+    end
+    local servers = redis.pcall('SCARD', P .. 'serves:' .. queue)
+    if type(servers) ~= 'number' or servers < 1 then servers = 1 end
+    local share = math.min(limit - given, math.max(1, math.ceil(ready / (2 * servers))))
+    for j = 0, 9 do
+      while lengths[j] > 0 and share > 0 and looked < 256 and not alone do
+        local taken, good = take(ARGV[from + j], queue .. ':' .. (9 - j), math.min(share, 256 - looked, lengths[j]))
+        lengths[j] = lengths[j] - taken
+        ready = ready - taken
+        share = share - good
+        if taken == 0 then share = 0 end
+      end
+    end
+    if ready > 0 then left = left or queue end
+  end
+end
+
+local held = redis.call('HLEN', HELD)
+if #holds > 0 then
+  holds[#holds + 1] = '#'
+  holds[#holds + 1] = ARGV[2]
+  redis.call('HSET', HELD, unpack(holds))
+  held = redis.call('HLEN', HELD)
+end
+if left then
+  if #holds == 0 then redis.call('HDEL', HELD, '') end
+  wake(left)
+end
+reply[3] = math.max(0, held - 1)
+return reply

@@ -1,0 +1,57 @@
+-- ending: what scripts share that end tasks or give them back; included by `--@include ending`.
+
+-- Free what the flags of a record stand for: `x` an expiry in the agenda, `k` a unique key.
+local function unhold(id, flags)
+  if not string.find(flags, '[xk]') then return end
+  redis.pcall('ZREM', AGENDA, 'x:' .. id)
+  local extra = redis.pcall('HMGET', P .. 'x:' .. id, 'key', 'keep')
+  if extra[1] and not extra[2] and redis.pcall('GET', P .. 'u:' .. extra[1]) == id then
+    redis.call('UNLINK', P .. 'u:' .. extra[1])
+  end
+  redis.call('UNLINK', P .. 'x:' .. id)
+end
+
+-- Tell the clients that wait for `id`. An inbox that nobody reads is gone in a minute.
+local function tell(id)
+  local clients = redis.pcall('HGET', P .. 'waits', id)
+  if type(clients) ~= 'string' then return end
+  for client in string.gmatch(clients, '%S+') do
+    redis.pcall('RPUSH', P .. 'inbox:' .. client, id)
+    redis.pcall('PEXPIRE', P .. 'inbox:' .. client, 60000)
+  end
+  redis.pcall('HDEL', P .. 'waits', id)
+end
+
+-- End a task that does not run: its message goes, a tombstone stays (without TTL while a list still has its id).
+local function end_waiting(state, id, g, flags, outcome, ttl)
+  redis.call('UNLINK', P .. 'b:' .. id)
+  local record = state .. '|' .. g .. '||' .. outcome
+  if ttl then redis.call('SET', P .. 't:' .. id, record, 'PX', ttl) else redis.call('SET', P .. 't:' .. id, record) end
+  unhold(id, flags)
+  tell(id)
+end
+
+-- One entry a call in what listings read, and one count a kind of end.
+local function recall(entries, counts)
+  if #entries > 0 then redis.pcall('XADD', P .. 'recent', 'MAXLEN', '~', 2000, '*', 'd', table.concat(entries, '\n')) end
+  local minute = P .. 'stats:' .. int(math.floor(now / 60000))
+  for label, n in pairs(counts) do redis.pcall('HINCRBY', minute, label, n) end
+  redis.pcall('PEXPIRE', minute, 7200000)
+end
+
+-- Give a task back to the front of its list, or end it if someone asked for that while it ran.
+-- `owner` stays on record after a settle, so that a repeat hears 'a' and not 'l'; a reap clears it.
+-- The list was type-checked by the caller: a push must not raise after the first write.
+local function give_back(id, g, owner, list, f, c, flags)
+  if string.find(flags, 'a', 1, true) then
+    end_waiting('C', id, g, flags, '', 600000)
+    return
+  end
+  redis.call('SET', P .. 't:' .. id, 'q|' .. g .. '|' .. owner .. '|' .. list .. '|' .. f .. '|' .. c .. '|' .. flags)
+  if string.find(flags, 'x', 1, true) then
+    local expires = redis.pcall('HGET', P .. 'x:' .. id, 'expires')
+    if type(expires) == 'string' then redis.pcall('ZADD', AGENDA, expires, 'x:' .. id) end
+  end
+  if failed(redis.pcall('LPUSH', P .. 'q:' .. list, id)) then quarantine('list', id) end
+  wake(queue_of(list))
+end

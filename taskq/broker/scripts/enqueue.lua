@@ -1,0 +1,121 @@
+-- enqueue: store messages, each once, and make them ready or due.
+-- KEYS[1] meta   ARGV not_after_ms, then for each message: id, queue:priority, options, message
+--   not_after_ms  Redis time past which an absent id is refused; 0 never
+--   options       '' or `due|expires|keep_ms|switches|key`: instants in ms, relative to now with a leading +;
+--                 switches f = to the front, u = no not_after; key = tail of the unique key, kept keep_ms if given
+-- Returns for each message: 1 stored, 0 its id was known, -1 too late, or the id that holds its unique key.
+-- A repeat finds the record or the message and stores nothing. Its first write is one that a full Redis refuses.
+local stored, seen, keys = {}, {}, {}
+for i = 2, #ARGV, 4 do
+  keys[#keys + 1] = P .. 't:' .. ARGV[i]
+  keys[#keys + 1] = P .. 'b:' .. ARGV[i]
+end
+local fresh = redis.call('EXISTS', unpack(keys)) == 0
+local not_after = tonumber(ARGV[1])
+local late = not_after > 0 and now > not_after
+
+local function instant(text)
+  if text == '' then return nil end
+  if string.sub(text, 1, 1) == '+' then return now + tonumber(text) end
+  return tonumber(text)
+end
+
+-- A unique key is held by a task that lives, or for as long as it was asked to be kept.
+local taken = {}
+local function holder_of(key)
+  if taken[key] then return taken[key] end
+  local holder = redis.pcall('GET', P .. 'u:' .. key)
+  if type(holder) ~= 'string' then return nil end
+  if redis.call('PTTL', P .. 'u:' .. key) > 0 then return holder end
+  local record = redis.call('MGET', P .. 't:' .. holder)[1]
+  return record and string.find(record, '^[wbqrp]|') and holder or nil
+end
+
+local values, lists, order, queues, extras, due_entries = {}, {}, {}, {}, {}, {}
+local function put(list, id, front)
+  local name = (front and '<' or '>') .. list
+  local ids = lists[name]
+  if not ids then
+    if failed(redis.pcall('LLEN', P .. 'q:' .. list)) then return false end
+    ids = { list = list, front = front }
+    lists[name] = ids
+    order[#order + 1] = ids
+  end
+  ids[#ids + 1] = id
+  return true
+end
+
+for i = 2, #ARGV, 4 do
+  local id, list, options = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local due, expires, keep, switches, key
+  if options ~= '' then
+    due, expires, keep, switches, key = string.match(options, '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|(.*)$')
+    due, expires = instant(due), instant(expires)
+  end
+  local user_given = switches and string.find(switches, 'u', 1, true)
+  local holder = key and key ~= '' and holder_of(key)
+  if seen[id] or (not fresh and redis.call('EXISTS', P .. 't:' .. id, P .. 'b:' .. id) > 0) then
+    stored[#stored + 1] = 0
+  elseif late and not user_given then
+    stored[#stored + 1] = -1
+  elseif holder then
+    stored[#stored + 1] = holder
+  else
+    seen[id] = true
+    stored[#stored + 1] = 1
+    values[#values + 1] = P .. 'b:' .. id
+    values[#values + 1] = ARGV[i + 3]
+    queues[queue_of(list)] = true
+    if options ~= '' then
+      local flags = (expires and 'x' or '') .. (key ~= '' and 'k' or '')
+      if flags ~= '' then
+        extras[#extras + 1] = { id = id, key = key, keep = keep, expires = expires }
+        if key ~= '' then taken[key] = id end
+      end
+      if due and due > now then
+        due_entries[#due_entries + 1] = { id = id, due = due, list = list }
+      end
+      if flags ~= '' or (due and due > now) then
+        values[#values + 1] = P .. 't:' .. id
+        values[#values + 1] = (due and due > now and 'w' or 'q') .. '|0||' .. list .. '|0|0|' .. flags
+      end
+    end
+    if not (due and due > now) and not put(list, id, switches and string.find(switches, 'f', 1, true)) then
+      return redis.error_reply('TQBAD the list of ' .. list .. ' has a wrong type')
+    end
+  end
+end
+if #values == 0 then return stored end
+
+redis.call('MSET', unpack(values))
+for _, extra in ipairs(extras) do
+  local name = P .. 'x:' .. extra.id
+  redis.call('UNLINK', name)
+  if extra.expires then
+    redis.call('HSET', name, 'expires', int(extra.expires))
+    redis.pcall('ZADD', AGENDA, int(extra.expires), 'x:' .. extra.id)
+  end
+  if extra.key ~= '' then
+    redis.call('HSET', name, 'key', extra.key)
+    if extra.keep == '' then
+      redis.call('SET', P .. 'u:' .. extra.key, extra.id)
+    else
+      redis.call('SET', P .. 'u:' .. extra.key, extra.id, 'PX', extra.keep)
+      redis.call('HSET', name, 'keep', '1')
+    end
+  end
+end
+for _, entry in ipairs(due_entries) do schedule(entry.id, entry.due, entry.list) end
+for _, ids in ipairs(order) do
+  if ids.front then
+    for x = #ids, 1, -1 do redis.call('LPUSH', P .. 'q:' .. ids.list, ids[x]) end
+  else
+    redis.call('RPUSH', P .. 'q:' .. ids.list, unpack(ids))
+  end
+end
+for queue in pairs(queues) do
+  local state = redis.pcall('HGET', P .. 'queues', queue)
+  if not state then redis.pcall('HSETNX', P .. 'queues', queue, 'on') end
+  if state ~= 'paused' then wake(queue) end
+end
+return stored

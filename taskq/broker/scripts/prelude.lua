@@ -1,0 +1,41 @@
+-- prelude: prepended to every script (but init) when it is loaded.
+-- KEYS[1] is the shard's `meta`; every other key is made from its prefix, so all share one hash slot.
+-- A record is `state|g|owner|queue:priority|f|c|flags`, or, ended, `state|g|owner|outcome`.
+local META = KEYS[1]
+local P = string.sub(META, 1, -5)
+local head = redis.pcall('HMGET', META, 'v', 'frozen')
+if head.err or not head[1] then return redis.error_reply('TQNOMETA the namespace has no meta') end
+if head[1] ~= '1' then return redis.error_reply('TQFORMAT ' .. head[1]) end
+if head[2] then return redis.error_reply('TQFROZEN the namespace is frozen') end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local AGENDA = P .. 'agenda'
+
+-- Integers past 2^46 lose digits in Lua's own conversion; this one is exact to 2^53.
+local function int(number) return string.format('%.0f', number) end
+
+-- Only a table can carry .err: indexing a number raises.
+local function failed(reply) return type(reply) == 'table' and reply.err end
+
+-- Leave a token for a process that blocks on `queue`, eight at most.
+local function wake(queue)
+  local tokens = P .. 'wake:' .. queue
+  local waiting = redis.pcall('LLEN', tokens)
+  if type(waiting) == 'number' and waiting < 8 then redis.pcall('RPUSH', tokens, '1') end
+end
+
+-- Put bytes that fit nowhere on record, capped; the keys themselves go after two weeks.
+local function quarantine(reason, id)
+  redis.pcall('XADD', P .. 'quarantine', 'MAXLEN', '~', 1000, '*', 'reason', reason, 'id', id)
+  redis.pcall('PEXPIRE', P .. 't:' .. id, 1209600000)
+  redis.pcall('PEXPIRE', P .. 'b:' .. id, 1209600000)
+end
+
+local function queue_of(list) return string.match(list, '^([^:]*):') end
+
+-- Due at `due`: a record's entry in the agenda; whoever sleeps past it is woken.
+local function schedule(id, due, list)
+  redis.pcall('ZADD', AGENDA, int(due), 't:' .. id)
+  local first = redis.pcall('ZRANGE', AGENDA, 0, 0)
+  if not failed(first) and first[1] == 't:' .. id then wake(queue_of(list)) end
+end

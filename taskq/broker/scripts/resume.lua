@@ -1,0 +1,6 @@
+-- resume: claims give tasks of a queue again; those that block on it are woken.
+-- KEYS[1] meta   ARGV queue
+-- Returns 1. A repeat only wakes again.
+redis.call('HSET', P .. 'queues', ARGV[1], 'on')
+wake(ARGV[1])
+return 1

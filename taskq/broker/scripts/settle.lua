@@ -1,0 +1,92 @@
+-- settle: commit what became of claimed tasks.
+-- KEYS[1] meta   ARGV process, then for each: id, g, kind, ms, task, took_ms, outcome
+--   kind  S succeeded, F failed (dead-lettered), C cancelled, E expired: ms is how long the record stays
+--         R retry in ms, one failure more · L released unstarted · X its process died of it, one crash more
+--         K its process died, of it or of a neighbour: no charge, it runs alone next · Q unreadable: F, and quarantined
+-- Returns for each: 'c' committed, 'a' already (a lost reply), 'l' lost (another owns it), 'g' gone.
+-- A repeat finds the same g and owner in another state and answers 'a'. Its first write frees: a full Redis lets it through.
+--@include ending
+local process = ARGV[1]
+local HELD = P .. 'held:' .. process
+if failed(redis.pcall('HLEN', HELD)) then return redis.error_reply('TQHELD ' .. HELD .. ' has a wrong type') end
+local answers, todo, names, fields, seen = {}, {}, {}, {}, {}
+for i = 2, #ARGV, 7 do names[#names + 1] = P .. 't:' .. ARGV[i] end
+local records = redis.call('MGET', unpack(names))
+local mine = '|' .. process .. '|'
+for x, record in ipairs(records) do
+  local i = x * 7 - 5
+  local fence = '|' .. ARGV[i + 1] .. mine
+  if not record then
+    answers[x] = 'g'
+  elseif string.sub(record, 2, #fence + 1) ~= fence then
+    answers[x] = 'l'
+  elseif string.sub(record, 1, 1) ~= 'r' or seen[ARGV[i]] then
+    answers[x] = 'a'
+  else
+    answers[x] = 'c'
+    seen[ARGV[i]] = true
+    todo[#todo + 1] = x
+    fields[#fields + 1] = ARGV[i]
+  end
+end
+if #todo == 0 then return answers end
+
+local waited = redis.pcall('HLEN', P .. 'waits')
+waited = type(waited) == 'number' and waited > 0
+redis.call('HDEL', HELD, unpack(fields))
+local done, entries, counts = {}, {}, {}
+-- Backwards, so that a batch that is given back stands in its old order at the head of its list.
+for y = #todo, 1, -1 do
+  local x = todo[y]
+  local i = x * 7 - 5
+  local id, g, kind, ms, task, outcome = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 6]
+  local list, f, c, flags = string.match(records[x], '^r|%d+|[^|]*|([^|]+:%d)|(%d+)|(%d+)|(%a*)$')
+  if not list then
+    quarantine('record', id)
+  elseif kind == 'L' then
+    give_back(id, g, process, list, f, c, flags)
+  elseif kind == 'X' then
+    give_back(id, g, process, list, f, c + 1, flags)
+  elseif kind == 'K' then
+    give_back(id, g, process, list, f, c, string.find(flags, 'c', 1, true) and flags or flags .. 'c')
+  elseif kind == 'R' and not string.find(flags, 'a', 1, true) then
+    -- The owner stays, so that a repeat hears 'a' and not 'l'.
+    redis.call('SET', names[x], 'w|' .. g .. mine .. list .. '|' .. (f + 1) .. '|' .. c .. '|' .. flags)
+    schedule(id, now + tonumber(ms), list)
+    if string.find(flags, 'x', 1, true) then
+      local expires = redis.pcall('HGET', P .. 'x:' .. id, 'expires')
+      if type(expires) == 'string' then redis.pcall('ZADD', AGENDA, expires, 'x:' .. id) end
+    end
+  else
+    local state = kind
+    if kind == 'Q' then quarantine('message', id) state = 'F' end
+    if kind == 'R' then state, ms = 'C', '600000' end
+    redis.call('SET', names[x], state .. '|' .. g .. mine .. outcome, 'PX', ms)
+    if state == 'F' then
+      redis.call('PEXPIRE', P .. 'b:' .. id, ms)
+      local dead = P .. 'dead:' .. queue_of(list)
+      redis.pcall('ZADD', dead, int(now), id)
+      redis.pcall('PEXPIRE', dead, ms)
+      local over = redis.pcall('ZCARD', dead)
+      over = type(over) == 'number' and math.min(over - 10000, 100) or 0
+      local old = redis.pcall('ZRANGE', dead, '-inf', int(now - tonumber(ms)), 'BYSCORE', 'LIMIT', 0, 100)
+      if over > 0 then old = redis.pcall('ZRANGE', dead, 0, over - 1) end
+      if not failed(old) then
+        for _, gone in ipairs(old) do
+          redis.call('UNLINK', P .. 't:' .. gone, P .. 'b:' .. gone)
+          redis.call('ZREM', dead, gone)
+        end
+      end
+    else
+      done[#done + 1] = P .. 'b:' .. id
+    end
+    if flags ~= '' then unhold(id, flags) end
+    if waited then tell(id) end
+    entries[#entries + 1] = state .. ' ' .. id .. ' ' .. task .. ' ' .. ARGV[i + 5]
+  end
+  local label = task .. '|' .. kind
+  counts[label] = (counts[label] or 0) + 1
+end
+if #done > 0 then redis.call('UNLINK', unpack(done)) end
+recall(entries, counts)
+return answers
