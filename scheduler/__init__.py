@@ -1,5 +1,5 @@
-"""The schedule clock: what enqueues tasks by cron expression, interval or date.
+"""The room of the schedule clock, imported as `taskq.scheduler`. Nothing runs here yet.
 
-Its import name is `taskq.scheduler`. Any number of schedulers may run: they elect no leader but race on one
-compare-and-set per tick, so that a schedule's fire time is enqueued at most once.
+What enqueues tasks by cron expression, interval or date will live here. Any number of schedulers may then run:
+they elect no leader but race on one compare-and-set a tick, so that a fire time is enqueued at most once.
 """

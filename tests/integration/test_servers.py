@@ -1,0 +1,78 @@
+"""The servers that all other integration tests stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from tests.leaks import leaks, ttls_of
+from tests.servers import RedisServer
+
+Start = Callable[..., RedisServer]
+
+
+@pytest.mark.contract
+def test_a_shared_server_answers(server: RedisServer, namespace: str) -> None:
+    with server.client() as client:
+        client.set(f"tq:{{{namespace}:0}}:meta", "1")
+        assert client.get(f"tq:{{{namespace}:0}}:meta") == b"1"
+
+
+def test_a_server_with_an_append_only_file_keeps_its_data(redis_server: Start) -> None:
+    server = redis_server("--appendfsync", "always")
+    with server.client() as client:
+        client.set("kept", "1")
+
+    url, pid = server.url, server.pid
+    server.kill()
+    assert not server.running()
+    server.start()
+
+    assert (server.url, server.pid != pid) == (url, True)
+    with server.client() as client:
+        assert client.get("kept") == b"1"
+    server.restart()
+    with server.client() as client:
+        assert client.get("kept") == b"1"
+
+
+def test_a_server_without_one_forgets(redis_server: Start) -> None:
+    server = redis_server(aof=False)
+    with server.client() as client:
+        client.set("lost", "1")
+    server.restart()
+    with server.client() as client:
+        assert client.get("lost") is None
+
+
+def test_a_frozen_server_answers_only_after_it_thawed(redis_server: Start) -> None:
+    server = redis_server()
+    with server.client(socket_timeout=0.2) as client:
+        client.ping()
+        with server.frozen(), pytest.raises(redis.TimeoutError):
+            client.ping()
+    with server.client() as client:
+        assert client.ping()
+
+
+def test_further_options_reach_the_server(redis_server: Start) -> None:
+    with redis_server("--maxmemory", "50mb").client() as client:
+        assert client.config_get("maxmemory") == {"maxmemory": str(50 * 1024 * 1024)}
+
+
+@pytest.mark.contract
+@pytest.mark.leaves_work
+def test_the_leak_check_sees_all_shards_and_all_keys_without_ttl(server: RedisServer, namespace: str) -> None:
+    with server.client() as client:
+        client.set(f"tq:{{{namespace}:0}}:t:1", "1")
+        client.set(f"tq:{{{namespace}:12}}:stats:1", "1", px=60_000)
+        client.set(f"tq:{{{namespace}:12}}:x:1", "1")
+        client.set(f"tq:{{{namespace}2:0}}:stray", "1", px=60_000)
+
+        ttls = ttls_of(client, namespace)
+
+    assert sorted(key.partition("}:")[2] for key in ttls) == ["stats:1", "t:1", "x:1"]
+    assert leaks(ttls, leaves_work=True) == []
+    assert leaks(ttls, leaves_work=False) == [f"tq:{{{namespace}:0}}:t:1", f"tq:{{{namespace}:12}}:x:1"]

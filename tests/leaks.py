@@ -1,0 +1,72 @@
+"""Which keys a namespace may leave behind: without TTL only those of the documented permanent list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import redis
+
+PERMANENT = (
+    "meta",
+    "agenda",
+    "procs",
+    "beats",
+    "queues",
+    "tasks",
+    "knows:*",
+    "events",
+    "subs",
+    "limbo",
+    "quarantine",
+    "dead:*",
+    "recent",
+    "waits",
+    "parked:*",
+    "q:*",
+)
+"""Tails of keys that may have no TTL."""
+
+WORK = ("held:*", "serves:*", "t:*", "b:*", "u:*", "x:*")
+"""Tails of keys that may have no TTL only while there is work: after a test marked `leaves_work`."""
+
+
+def leaks(ttls: Mapping[str, int], *, leaves_work: bool) -> list[str]:
+    """Give the keys that should not be there.
+
+    Args:
+        ttls: each key's PTTL, where −1 means that it never goes.
+        leaves_work: whether tasks may be left unfinished.
+    """
+    allowed = PERMANENT + WORK if leaves_work else PERMANENT
+    return sorted(key for key, ttl in ttls.items() if ttl == -1 and not _matches(_tail(key), allowed))
+
+
+def ttls_of(client: redis.Redis, namespace: str) -> dict[str, int]:
+    """Give the PTTL of each key of `namespace`, on every shard."""
+    keys = _keys_of(client, namespace)
+    with client.pipeline(transaction=False) as pipeline:
+        for key in keys:
+            pipeline.pttl(key)
+        ttls = pipeline.execute()
+    return {key.decode(errors="backslashreplace"): int(ttl) for key, ttl in zip(keys, ttls, strict=True)}
+
+
+def forget(client: redis.Redis, namespace: str) -> None:
+    """Delete all that `namespace` has."""
+    if keys := _keys_of(client, namespace):
+        client.delete(*keys)
+
+
+def _keys_of(client: redis.Redis, namespace: str) -> list[bytes]:
+    scanner: Any = client.scan_iter(match=f"tq:{{{namespace}:*", count=1000)
+    return list(scanner)
+
+
+def _tail(key: str) -> str:
+    return key.partition("}:")[2]
+
+
+def _matches(tail: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(tail, pattern) for pattern in patterns)
