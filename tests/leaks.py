@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Any
 
 import redis
 
@@ -60,8 +59,7 @@ def forget(client: redis.Redis, namespace: str) -> None:
 
 
 def _keys_of(client: redis.Redis, namespace: str) -> list[bytes]:
-    scanner: Any = client.scan_iter(match=f"tq:{{{namespace}:*", count=1000)
-    return list(scanner)
+    return [bytes(key) for key in client.execute_command("KEYS", f"tq:{{{namespace}:*")]
 
 
 def _tail(key: str) -> str:
