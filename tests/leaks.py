@@ -59,7 +59,7 @@ def forget(client: redis.Redis, namespace: str) -> None:
 
 
 def _keys_of(client: redis.Redis, namespace: str) -> list[bytes]:
-    return [bytes(key) for key in client.execute_command("KEYS", f"tq:{{{namespace}:*")]
+    return list(client.scan_iter(match=f"tq:{{{namespace}:*", count=1000))
 
 
 def _tail(key: str) -> str:

@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,12 @@ class RedisServer:
         """Make a client that repeats nothing by itself."""
         options = {"protocol": 2, "retry": Retry(NoBackoff(), 0), "socket_timeout": 10, **options}
         return redis.Redis(host="127.0.0.1", port=self.port, **options)
+
+    def call(self, *command: str | bytes | int) -> Any:
+        """Send one command and give its reply, untyped as it came."""
+        with self.client() as client:
+            execute: Callable[..., Any] = client.execute_command
+            return execute(*command)
 
     def _spawn(self, port: int) -> None:
         with (self.folder / "server.log").open("ab") as log:
