@@ -58,14 +58,20 @@ class Stored:
     too_late: bool = False
 
 
-def enqueue(keys: Keys, envelopes: Sequence[Envelope], not_after_ms: int = 0) -> Command[list[Stored]]:
-    """Store at most `BATCH` messages; past `not_after_ms` (Redis time, 0 never) those with a made id are refused."""
+def enqueue(
+    keys: Keys, envelopes: Sequence[Envelope], not_after_ms: int = 0
+) -> Command[tuple[int, list[Stored]]]:
+    """Store at most `BATCH` messages; past `not_after_ms` (Redis time, 0 never) those with a made id are refused.
+
+    Gives Redis time in ms and what was done with each.
+    """
     args: list[str | bytes | int] = [not_after_ms]
     for envelope in envelopes:
         args += (envelope.id, envelope.list, envelope.options, envelope.message)
 
-    def decode(reply: Any) -> list[Stored]:
-        return [_stored(envelope.id, answer) for envelope, answer in zip(envelopes, reply, strict=True)]
+    def decode(reply: Any) -> tuple[int, list[Stored]]:
+        answers = zip(envelopes, reply[1:], strict=True)
+        return int(reply[0]), [_stored(envelope.id, answer) for envelope, answer in answers]
 
     return Command("enqueue", keys.meta, args, decode, keys.shard)
 

@@ -3,9 +3,9 @@
 --   not_after_ms  Redis time past which an absent id is refused; 0 never
 --   options       '' or `due|expires|keep_ms|switches|key`: instants in ms, relative to now with a leading +;
 --                 switches f = to the front, u = no not_after; key = tail of the unique key, kept keep_ms if given
--- Returns for each message: 1 stored, 0 its id was known, -1 too late, or the id that holds its unique key.
+-- Returns now_ms, then for each message: 1 stored, 0 its id was known, -1 too late, or the id that holds its unique key.
 -- A repeat finds the record or the message and stores nothing. Its first write is one that a full Redis refuses.
-local stored, seen, keys = {}, {}, {}
+local stored, seen, keys = { int(now) }, {}, {}
 for i = 2, #ARGV, 4 do
   keys[#keys + 1] = P .. 't:' .. ARGV[i]
   keys[#keys + 1] = P .. 'b:' .. ARGV[i]

@@ -1,0 +1,54 @@
+"""One connection without a pool, for those who wait on a socket themselves: the worker's engine and the inbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from taskq.broker.command import Argument
+from taskq.broker.connect import ServerURL, raw_connection
+
+
+class Connection:
+    """Sends words and reads replies, RESP2 as they come. Not safe for threads.
+
+    What it raises are the driver's errors; `faults.classify` reads them. After one that breaks the connection
+    it must be closed.
+    """
+
+    def __init__(self, url: ServerURL, timeout: float | None) -> None:
+        self._connection = raw_connection(url, timeout=timeout)
+
+    def fileno(self) -> int:
+        """The socket, for a selector."""
+        return int(self._connection._sock.fileno())  # redis-py has no public way to it
+
+    def send(self, *commands: Sequence[Argument]) -> None:
+        """Send commands in one write."""
+        self._connection.send_packed_command(self._connection.pack_commands(commands))
+
+    def read(self) -> Any:
+        """Read one reply; a refusal of the server is raised as `ResponseError`, and the connection stays good."""
+        return self._connection.read_response()
+
+    def read_or_error(self) -> Any:
+        """Read one reply; a refusal of the server is returned, so that the replies behind it are still read."""
+        try:
+            return self._connection.read_response()
+        except ResponseError as error:
+            return error
+
+    def call(self, *words: Argument) -> Any:
+        """Send one command and read its reply."""
+        self._connection.send_command(*words)
+        return self._connection.read_response()
+
+    def pending(self) -> bool:
+        """True if a reply, or a part of one, can be read now; a selector does not see what the parser has buffered."""
+        return bool(self._connection.can_read(timeout=0))
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._connection.disconnect()

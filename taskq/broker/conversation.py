@@ -1,0 +1,77 @@
+"""What is said to the server for one command, whoever says it: the command, what heals it, the pauses between.
+
+One generator serves the sync and the async executor: it yields the words to send, or the seconds to wait.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+from taskq.broker.command import Argument, Command, script
+from taskq.broker.faults import DRIVER_ERRORS, Action, classify
+from taskq.broker.namespace import Namespace
+
+T = TypeVar("T")
+Words = tuple[Argument, ...]
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
+_HEALINGS = 10
+
+
+def pause_after(tries: int) -> float:
+    """Seconds before a command is sent again: doubling from 20 ms to 1 s, with jitter."""
+    return random.uniform(0.5, 1.0) * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(tries, 10))
+
+
+def conversation(
+    command: Command[T], namespace: Namespace, where: str, patience: float
+) -> Generator[Words | float, Any, T]:
+    """Give the decoded reply of `command`, repeating it on transient faults for `patience` seconds.
+
+    Raises:
+        BrokerError: what the error table makes of a failure that lasts.
+    """
+    if command.key and command.name != "init" and not namespace.knows(command.shard):
+        yield from _meet(namespace, command.shard, where, patience)
+    give_up = 0.0
+    tries = 0
+    while True:
+        try:
+            reply = yield command.words()
+        except DRIVER_ERRORS as error:
+            fault = classify(error, where)
+            cause = error
+        else:
+            return command.decode(reply)
+        tries += 1
+        give_up = give_up or time.monotonic() + patience
+        if fault.action is Action.LOAD and tries <= _HEALINGS:
+            yield from _load(command)
+        elif fault.action is Action.INIT and tries <= _HEALINGS:
+            namespace.lost(command.shard)
+            yield from _meet(namespace, command.shard, where, patience)
+        elif fault.action is Action.REPEAT and time.monotonic() < give_up:
+            yield min(pause_after(tries), max(0.0, give_up - time.monotonic()))
+        else:
+            raise fault.error from cause
+
+
+def _load(command: Command[Any]) -> Generator[Words | float, Any, None]:
+    try:
+        yield ("SCRIPT", "LOAD", script(command.name).text)
+    except DRIVER_ERRORS:
+        pass  # the command itself will tell
+
+
+def _meet(namespace: Namespace, shard: int, where: str, patience: float) -> Generator[Words | float, Any, None]:
+    steps = namespace.meet(shard)
+    reply = None
+    while True:
+        try:
+            command = steps.send(reply)
+        except StopIteration:
+            return
+        reply = yield from conversation(command, namespace, where, patience)

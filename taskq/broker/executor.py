@@ -1,0 +1,94 @@
+"""Two ways to hold a conversation with the server: blocking, and on an event loop. Nothing else is twice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, TypeVar
+
+from taskq.broker.command import Command
+from taskq.broker.connect import ServerURL, async_client, sync_client
+from taskq.broker.conversation import Words, conversation
+from taskq.broker.faults import DRIVER_ERRORS, breaks_connection
+from taskq.broker.namespace import Namespace
+
+T = TypeVar("T")
+
+
+class Executor:
+    """A pool of blocking connections. Safe for threads."""
+
+    def __init__(self, url: ServerURL, namespace: Namespace, patience: float) -> None:
+        self._url, self._namespace, self._patience = url, namespace, patience
+        self._pool = sync_client(url).connection_pool
+
+    def call(self, command: Command[T]) -> T:
+        """Send a command, give its decoded reply; see `conversation`."""
+        talk = conversation(command, self._namespace, self._url.masked, self._patience)
+        turn = next(talk)
+        try:
+            while True:
+                try:
+                    reply = time.sleep(turn) if isinstance(turn, float) else self._send(turn)
+                except DRIVER_ERRORS as error:
+                    turn = talk.throw(error)
+                else:
+                    turn = talk.send(reply)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def _send(self, words: Words) -> Any:
+        # Below the client's methods, whose reply shapes change with versions and flags: RESP2 as it came.
+        connection = self._pool.get_connection()
+        try:
+            connection.send_command(*words)
+            return connection.read_response()
+        except BaseException as error:
+            if breaks_connection(error):  # a reply may still be on its way, and would answer the next command
+                connection.disconnect()
+            raise
+        finally:
+            self._pool.release(connection)
+
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self._pool.disconnect()
+
+
+class AsyncExecutor:
+    """A pool of connections for the event loop that first used it."""
+
+    def __init__(self, url: ServerURL, namespace: Namespace, patience: float) -> None:
+        self._url, self._namespace, self._patience = url, namespace, patience
+        self._pool = async_client(url).connection_pool
+
+    async def call(self, command: Command[T]) -> T:
+        """Send a command, give its decoded reply; see `conversation`."""
+        talk = conversation(command, self._namespace, self._url.masked, self._patience)
+        turn = next(talk)
+        try:
+            while True:
+                try:
+                    reply = await asyncio.sleep(turn) if isinstance(turn, float) else await self._send(turn)
+                except DRIVER_ERRORS as error:
+                    turn = talk.throw(error)
+                else:
+                    turn = talk.send(reply)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    async def _send(self, words: Words) -> Any:
+        connection = await self._pool.get_connection()
+        try:
+            await connection.send_command(*words)
+            return await connection.read_response()
+        except BaseException as error:
+            if breaks_connection(error):
+                await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await self._pool.release(connection)
+
+    async def close(self) -> None:
+        """Close the pool's connections."""
+        await self._pool.disconnect()

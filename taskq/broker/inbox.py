@@ -1,0 +1,161 @@
+"""The inbox: how a client hears that tasks ended. Nothing polls.
+
+One daemon thread and one blocking connection a shard serve every waiter of the client, threads and event loops
+alike. A message about an end may be lost (a full server registers nobody), so all are looked up every 30 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from taskq.broker.batcher import Batcher
+from taskq.broker.command import Command, text
+from taskq.broker.commands import producing
+from taskq.broker.connection import Connection
+from taskq.broker.connect import ServerURL
+from taskq.broker.conversation import pause_after
+from taskq.broker.faults import DRIVER_ERRORS
+from taskq.broker.keys import Keys
+from taskq.errors import BrokerError
+from taskq.names import new_process_id
+from taskq.record import Record, State
+
+log = logging.getLogger("taskq.broker")
+
+End = Record | None
+"""The record of a task that ended, or None when nothing is known of the id."""
+
+RECHECK_S = 30
+_BATCH = 500
+
+
+class Inbox:
+    """Waits for ends on one shard, for everyone in this client."""
+
+    def __init__(
+        self,
+        url: ServerURL,
+        keys: Keys,
+        call: Callable[[Command[Any]], Any],
+        acall: Callable[[Command[Any]], Awaitable[Any]],
+    ) -> None:
+        self._url, self._keys, self._call, self._acall = url, keys, call, acall
+        self._client = new_process_id()
+        self._futures: dict[str, Future[End]] = {}
+        self._lock = threading.Lock()
+        self._waiters = threading.Condition(self._lock)
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher[str, None]] = WeakKeyDictionary()
+
+    def watch(self, ids: Sequence[str]) -> dict[str, Future[End]]:
+        """Give a future for each id; all waiters of one id share it. May raise what the broker raises."""
+        futures, new = self._enlist(ids)
+        for start in range(0, len(new), _BATCH):
+            some = new[start : start + _BATCH]
+            self._deliver(some, self._call(producing.wait(self._keys, self._client, some)))
+        return futures
+
+    async def awatch(self, id: str) -> End:
+        """Wait for one end; what is awaited at the same time on one loop is registered together."""
+        futures, new = self._enlist([id])
+        if new:
+            loop = asyncio.get_running_loop()
+            batcher = self._batchers.get(loop)
+            if batcher is None:
+                batcher = self._batchers[loop] = Batcher(self._register, _BATCH)
+            await batcher.add(id)
+        return await asyncio.shield(asyncio.wrap_future(futures[id]))
+
+    async def _register(self, ids: Sequence[str]) -> Sequence[None]:
+        self._deliver(ids, await self._acall(producing.wait(self._keys, self._client, ids)))
+        return [None] * len(ids)
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Drop what nobody waits for any more."""
+        with self._lock:
+            for id in ids:
+                self._futures.pop(id, None)
+
+    def close(self) -> None:
+        """Let the thread end; those who still wait get a `BrokerError`."""
+        with self._lock:
+            self._closed = True
+            waiting = list(self._futures.values())
+            self._futures.clear()
+            self._waiters.notify_all()
+        for future in waiting:
+            future.set_exception(BrokerError("the client was closed while this waited"))
+
+    def _enlist(self, ids: Sequence[str]) -> tuple[dict[str, Future[End]], list[str]]:
+        futures, new = {}, []
+        with self._lock:
+            for id in ids:
+                future = self._futures.get(id)
+                if future is None:
+                    future = self._futures[id] = Future()
+                    new.append(id)
+                futures[id] = future
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="taskq-inbox", daemon=True)
+                self._thread.start()
+            self._waiters.notify_all()
+        return futures, new
+
+    def _deliver(self, ids: Sequence[str], ends: Sequence[Record | State | None]) -> None:
+        for id, end in zip(ids, ends, strict=True):
+            if isinstance(end, State):
+                continue
+            with self._lock:
+                future = self._futures.pop(id, None)
+            if future is not None and not future.done():
+                future.set_result(end)
+
+    def _run(self) -> None:
+        connection: Connection | None = None
+        tries = 0
+        checked = time.monotonic()
+        while True:
+            with self._lock:
+                while not self._futures and not self._closed:
+                    self._waiters.wait()
+                if self._closed:
+                    break
+            try:
+                if connection is None:
+                    connection = Connection(self._url, RECHECK_S + 5)
+                    checked = 0.0  # what ended while we were away
+                self._take(connection)
+                if time.monotonic() - checked > RECHECK_S:
+                    self._look_up(list(self._futures))
+                    checked = time.monotonic()
+                tries = 0
+            except (*DRIVER_ERRORS, BrokerError) as error:
+                log.debug("the inbox lost its connection: %s", error)
+                if connection is not None:
+                    connection.close()
+                    connection = None
+                time.sleep(pause_after(tries))
+                tries += 1
+        if connection is not None:
+            connection.close()
+
+    def _take(self, connection: Connection) -> None:
+        inbox = self._keys.inbox(self._client)
+        first = connection.call("BLPOP", inbox, RECHECK_S)
+        if first is None:
+            return
+        rest = connection.call("LPOP", inbox, _BATCH - 1) or []
+        self._look_up([text(first[1]), *map(text, rest)])
+
+    def _look_up(self, ids: Sequence[str]) -> None:
+        for start in range(0, len(ids), _BATCH):
+            some = ids[start : start + _BATCH]
+            self._deliver(some, self._call(producing.wait(self._keys, self._client, some)))
