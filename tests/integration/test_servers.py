@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import redis
@@ -11,6 +15,14 @@ from tests.leaks import leaks, ttls_of
 from tests.servers import RedisServer
 
 Start = Callable[..., RedisServer]
+
+LEAKING = """
+def test_that_cleans_up(server, namespace):
+    server.call("SET", f"tq:{{{namespace}:0}}:inbox:c1", "1", "PX", 60_000)
+
+def test_that_leaks(server, namespace):
+    server.call("SET", f"tq:{{{namespace}:0}}:inbox:c1", "1")
+"""
 
 
 @pytest.mark.contract
@@ -70,3 +82,29 @@ def test_the_leak_check_sees_all_shards_and_all_keys_without_ttl(server: RedisSe
     assert sorted(key.partition("}:")[2] for key in ttls) == ["stats:1", "t:1", "x:1"]
     assert leaks(ttls, leaves_work=True) == []
     assert leaks(ttls, leaves_work=False) == [f"tq:{{{namespace}:0}}:t:1", f"tq:{{{namespace}:12}}:x:1"]
+
+
+def test_a_test_that_leaks_a_key_fails(server_kind: str, tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
+    (tmp_path / "test_some.py").write_text(LEAKING)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:asyncio",
+        "-k",
+        server_kind,
+    ]
+
+    done = subprocess.run(
+        [*command, str(tmp_path)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50
+    )
+
+    assert done.returncode == 1
+    assert "2 passed, 2 deselected, 1 error" in done.stdout
+    assert "ERROR at teardown of test_that_leaks" in done.stdout
+    assert ":0}:inbox:c1" in done.stdout
