@@ -1,0 +1,228 @@
+"""Everything that is known of one task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from taskq.broker.command import Steps, text
+from taskq.broker.commands.reading import lookup, read
+from taskq.broker.keys import Keys
+from taskq.errors import BadMessage, TaskNotFound
+from taskq.inspector.listing import UNREADABLE, took_ms
+from taskq.inspector.places import score_ms
+from taskq.inspector.plain import decode_plain
+from taskq.inspector.scan import tolerant
+from taskq.message import Message, UnknownFrame, decode_message
+from taskq.names import check_id
+from taskq.record import Record, RemoteError, State, parse_record
+
+_PLACES_LOOKED_AT = 10_000
+
+
+class Error(msgspec.Struct, frozen=True):
+    """An exception as the worker wrote it down: all three are text."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+class Detail(msgspec.Struct, frozen=True, kw_only=True):
+    """One task. Instants are Redis time; what is not known, or does not apply, is None.
+
+    `state` is `unreadable` where the record is no bytes of ours. `unreadable` names the parts that could not
+    be read: `record`, `message`, `args`, `kwargs`, `result`. `where` says in words where the task stands.
+    `keep_ms` is how long what is known of it stays known; None for as long as it lives.
+    """
+
+    id: str
+    state: str
+    where: str
+    task: str | None = None
+    queue: str | None = None
+    priority: int | None = None
+    attempt: int | None = None
+    failures: int | None = None
+    crashes: int | None = None
+    generation: int | None = None
+    process: str | None = None
+    args: Any = None
+    kwargs: Any = None
+    tags: list[str] = []
+    headers: dict[str, str] = {}
+    max_retries: int | None = None
+    timeout_ms: int | None = None
+    result_ttl_ms: int | None = None
+    origin: str | None = None
+    key: str | None = None
+    created_ms: int | None = None
+    due_ms: int | None = None
+    expires_ms: int | None = None
+    started_ms: int | None = None
+    took_ms: int | None = None
+    has_result: bool = False
+    result: Any = None
+    error: Error | None = None
+    keep_ms: int | None = None
+    unreadable: list[str] = []
+
+
+def detail(keys: Keys, id: str) -> Steps[Detail]:
+    """Look up a task on its shard.
+
+    Raises:
+        BadName: `id` can be no task's.
+        TaskNotFound: nothing is known of it.
+    """
+    check_id(id)
+    ((record_bytes, message_bytes),) = yield lookup(keys, [id])
+    if record_bytes is None and message_bytes is None:
+        yield from _refuse_absent(keys, id)
+    unreadable: list[str] = []
+    record = _read("record", _record, record_bytes, unreadable)
+    message = None if message_bytes is None else _read("message", decode_message, message_bytes, unreadable)
+    known: dict[str, Any] = {
+        **_of_message(message, unreadable),
+        **_of_record(record, unreadable),
+        **(yield from _of_extra(keys, id)),
+    }
+    keep_ms = yield read(keys, "PTTL", keys.record(id))
+    where, due_ms = yield from _where(keys, id, record, known.get("queue"), known.get("priority"))
+    return Detail(
+        id=id,
+        where=where,
+        due_ms=due_ms,
+        keep_ms=int(keep_ms) if keep_ms > 0 else None,
+        unreadable=unreadable,
+        **known,
+    )
+
+
+def _record(data: bytes | None) -> Record:
+    # A plain task that waits for its first claim has a message only.
+    return Record(State.QUEUED, 0, "") if data is None else parse_record(data)
+
+
+def _read(part: str, decode: Callable[[Any], Any], data: bytes | None, unreadable: list[str]) -> Any:
+    try:
+        return decode(data)
+    except UnknownFrame:
+        unreadable.append(f"{part} (a later release wrote it)")
+    except BadMessage:
+        unreadable.append(part)
+    return None
+
+
+def _refuse_absent(keys: Keys, id: str) -> Steps[None]:
+    if (yield from tolerant(read(keys, "SISMEMBER", keys.limbo, id), 0)):
+        raise TaskNotFound(
+            f"task {id} is in limbo: its id stood in a list, but record and message are gone; it cannot run"
+        )
+    if (yield read(keys, "EXISTS", keys.record(id), keys.message(id))):
+        raise TaskNotFound(f"the keys of task {id} have a wrong type: they are not taskq's")
+    raise TaskNotFound(f"nothing is known of task {id}: it never existed, or its record's time is over")
+
+
+def _of_message(message: Message | None, unreadable: list[str]) -> dict[str, Any]:
+    if message is None:
+        return {}
+    return {
+        "task": message.task,
+        "queue": message.queue,
+        "priority": message.priority,
+        "args": _read("args", decode_plain, message.args, unreadable) if message.args else [],
+        "kwargs": _read("kwargs", decode_plain, message.kwargs, unreadable) if message.kwargs else {},
+        "tags": message.tags or [],
+        "headers": message.headers or {},
+        "max_retries": message.max_retries,
+        "timeout_ms": message.timeout_ms,
+        "result_ttl_ms": message.result_ttl_ms,
+        "origin": message.origin,
+        "created_ms": message.created_ms or None,
+    }
+
+
+def _of_record(record: Record | None, unreadable: list[str]) -> dict[str, Any]:
+    if record is None:
+        return {"state": UNREADABLE}
+    known: dict[str, Any] = {"state": record.state.value, "generation": record.g or None}
+    outcome = record.outcome
+    if outcome is None:
+        known |= {
+            "attempt": record.failures + record.crashes + 1,
+            "failures": record.failures,
+            "crashes": record.crashes,
+        }
+        if record.queue:
+            known |= {"queue": record.queue, "priority": record.priority}
+        if record.state is State.RUNNING:
+            known["process"] = record.owner
+        return known
+    if outcome.task:
+        known["task"] = outcome.task
+    if record.state is not State.CANCELLED and record.state is not State.EXPIRED:
+        known |= {"attempt": outcome.attempt, "took_ms": took_ms(outcome)}
+    known |= {"started_ms": outcome.started_ms or None, "process": outcome.process or None}
+    if outcome.result is not None:
+        known |= {"has_result": True, "result": _read("result", decode_plain, outcome.result, unreadable)}
+    known["error"] = _error(outcome.error)
+    return known
+
+
+def _error(error: RemoteError | None) -> Error | None:
+    return Error(error.type, error.message, error.traceback) if error else None
+
+
+def _of_extra(keys: Keys, id: str) -> Steps[dict[str, Any]]:
+    name = keys.extra(id)  # noqa: S610 (Django's is another)
+    expires, key = yield from tolerant(read(keys, "HMGET", name, "expires", "key"), (None, None))
+    return {
+        "expires_ms": score_ms(expires) if expires else None,
+        "key": text(key) if key else None,
+    }
+
+
+def _where(
+    keys: Keys, id: str, record: Record | None, queue: str | None, priority: int | None
+) -> Steps[tuple[str, int | None]]:
+    """Say where a task stands, and when it is due if it waits for that."""
+    if record is None:
+        return "its record is unreadable; a worker that meets it puts it in quarantine", None
+    if record.state is State.SCHEDULED:
+        score = yield from tolerant(read(keys, "ZSCORE", keys.agenda, "t:" + id), None)
+        due_ms = score_ms(score) if score else None
+        return ("in the agenda" if score else "in no agenda: `taskq doctor --fix` enters it again"), due_ms
+    if record.state is State.RUNNING:
+        held = yield from tolerant(read(keys, "HEXISTS", keys.held(record.owner), id), 0)
+        lost = "" if held else ", which does not hold it: `taskq doctor --fix` gives it back"
+        return f"in process {record.owner}{lost}", None
+    if record.state is State.QUEUED:
+        return (yield from _where_queued(keys, id, queue or "", priority)), None
+    if record.state is State.PARKED:
+        return f"set aside until a worker that knows {record.owner!r} starts", None
+    if record.state is State.FAILED and queue:
+        dead = yield from tolerant(read(keys, "ZSCORE", keys.dead(queue), id), None)
+        return ("among the dead letters" if dead else "ended"), None
+    return "ended", None
+
+
+def _where_queued(keys: Keys, id: str, queue: str, priority: int | None) -> Steps[str]:
+    if not queue or priority is None:
+        return "in a queue that its message does not tell"
+    ready = keys.ready(queue, priority)
+    command = read(keys, "LPOS", ready, id, "MAXLEN", _PLACES_LOOKED_AT)
+    place = yield from tolerant(command, None)
+    if (yield from tolerant(read(keys, "HGET", keys.queues, queue), None)) == b"paused":
+        blocked = f"; the queue is paused: `taskq resume {queue}`"
+    elif not (yield from tolerant(read(keys, "SCARD", keys.serves(queue)), 0)):
+        blocked = f"; no worker serves the queue: start one with -Q {queue}"
+    else:
+        blocked = ""
+    if place is None:
+        length = yield from tolerant(read(keys, "LLEN", ready), 0)
+        far = length > _PLACES_LOOKED_AT
+        return (f"behind the first {_PLACES_LOOKED_AT}" if far else "not in the list") + blocked
+    return f"number {place + 1} of priority {priority}{blocked}"
