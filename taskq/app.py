@@ -1,0 +1,222 @@
+"""The application: what programs declare tasks at, enqueue by, and hand to workers. Start reading here.
+
+`@app.task` makes a `Task` (task.py) of a function. `task.enqueue(…)` packs the call (sending.py) and stores
+it by a script of the broker (broker/commands/producing.py → broker/scripts/enqueue.lua); what it returns is
+a `TaskHandle` (handle.py). Workers load the app by its `MODULE:ATTR` and run its tasks.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from taskq.broker.command import Steps
+from taskq.broker.commands import reading
+from taskq.bulk import Call, Enqueued, send_many
+from taskq.clock import Duration, to_ms
+from taskq.codec import CallCodec
+from taskq.config import AppConfig, from_environment, server_url
+from taskq.context import warn_in_loop
+from taskq.declaring import Declaring
+from taskq.errors import ConfigurationError
+from taskq.group import TaskGroup
+from taskq.handle import Application, TaskHandle
+from taskq.middleware import FailureLog, Hooks, Middleware
+from taskq.names import check_name, check_task_name
+from taskq.origin import module_name, qualified_name
+from taskq.sending import Sender
+from taskq.task import Task
+
+if TYPE_CHECKING:
+    from taskq.broker import Broker
+
+R = TypeVar("R")
+
+Lifespan = Callable[["TaskQ"], AbstractAsyncContextManager[Any] | AbstractContextManager[Any]]
+"""Entered in each worker process before its first task, left after its last; what it yields is
+`current_task().state`. A function under `@contextlib.asynccontextmanager` is one."""
+
+_QUEUE_CACHE_S = 60.0
+_UNTYPED = CallCodec(None)
+
+
+class TaskQ(Declaring):
+    """One application.
+
+    Args:
+        name: the prefix of its tasks' names.
+        redis_url: the server; TASKQ_REDIS_URL counts more, REDIS_URL less. It is reached at the first use.
+        namespace: what applications share that are to see each other's queues and tasks.
+        include: modules with tasks; a worker imports them when it starts.
+        lifespan: what worker processes set up before their first task, and take down after the last.
+        middleware: hooks around tasks and enqueues, in this order; the built-in ones come first.
+        lease: how long a process may be silent before what it runs is given to another; 30 s. By its other
+            name, `visibility_timeout`. What bounds a task is its `timeout`.
+        result_ttl: how long results are kept where a task says nothing; 10 min.
+        dedupe_ttl: how long the ids of ended tasks are remembered at least; 2 min.
+        dead_ttl: how long failed tasks are kept; 14 days.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        redis_url: str | None = None,
+        namespace: str = "taskq",
+        include: Sequence[str] = (),
+        lifespan: Lifespan | None = None,
+        middleware: Sequence[Middleware] = (),
+        lease: Duration = "30s",
+        visibility_timeout: Duration | None = None,
+        result_ttl: Duration = "10m",
+        dedupe_ttl: Duration = "2m",
+        dead_ttl: Duration = "14d",
+    ) -> None:
+        super().__init__(queue="default")
+        self.name = check_name("the app", name)
+        self.config = from_environment(
+            AppConfig(
+                namespace=namespace,
+                redis_url=redis_url,
+                lease_ms=to_ms(lease if visibility_timeout is None else visibility_timeout),
+                result_ttl_ms=to_ms(result_ttl),
+                dedupe_ttl_ms=to_ms(dedupe_ttl),
+                dead_ttl_ms=to_ms(dead_ttl),
+            )
+        )
+        if isinstance(include, str):
+            raise ConfigurationError(f"include={include!r}: give a list of module names")
+        self.modules = tuple(include)
+        self.lifespan = lifespan
+        self.middleware: list[Middleware] = [FailureLog(), *middleware]
+        """All of it, in the order it runs; the list may be changed in place."""
+        self._hooks = Hooks(self.middleware)
+        self._lock = threading.RLock()
+        self._broker: Broker | None = None
+        self._frozen = False
+        self._queues: dict[str, tuple[str, float]] = {}
+
+    def __repr__(self) -> str:
+        return f"<TaskQ {self.name}>"
+
+    @property
+    def broker(self) -> Broker:
+        """The way to the server, made at the first use.
+
+        Raises:
+            BrokerNotConfigured: no server was named.
+        """
+        if self._broker is None:
+            with self._lock:
+                if self._broker is None:
+                    from taskq.broker import Broker
+
+                    url = server_url(self.config.redis_url)
+                    self._broker = Broker(url, self.config.namespace, shards=self.config.shards)
+        return self._broker
+
+    @property
+    def hooks(self) -> Hooks:
+        """What of `middleware` runs where."""
+        if self._hooks.source != self.middleware:
+            self._hooks = Hooks(self.middleware)
+        return self._hooks
+
+    def include(self, group: TaskGroup) -> None:
+        """Take over the tasks of a group, and those that are declared there later.
+
+        Raises:
+            DuplicateTask: a task of the app has the name of one of the group's.
+            ConfigurationError: another app has the group.
+        """
+        group.join(self, self._take_over)
+
+    def _take_over(self, task: Task[..., Any]) -> None:
+        self._add(task)
+        task.app = self
+
+    def freeze(self) -> None:
+        """Import the modules of `include`, once, so that all tasks are known. Workers do it at their start.
+
+        Raises:
+            ConfigurationError: there is no such module.
+        """
+        with self._lock:
+            if self._frozen:
+                return
+            for module in self.modules:
+                try:
+                    importlib.import_module(module)
+                except ModuleNotFoundError as error:
+                    if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                        raise
+                    raise ConfigurationError(
+                        f"{self!r} includes {module!r}, and there is no such module"
+                    ) from error
+            self._frozen = True
+
+    def enqueue(self, name: str, /, *args: Any, queue: str | None = None, **kwargs: Any) -> TaskHandle[Any]:
+        """Store a call of a task by its name, whose code need not be here. Raises what `task.enqueue` raises.
+
+        It waits in `queue`, else where its task is declared here, else where workers have registered it
+        (looked up once a minute), else in `default`.
+        """
+        warn_in_loop("enqueue", "aenqueue")
+        return self.named(name, queue).enqueue(*args, **kwargs)
+
+    async def aenqueue(
+        self, name: str, /, *args: Any, queue: str | None = None, **kwargs: Any
+    ) -> TaskHandle[Any]:
+        """As `enqueue`, on the running loop."""
+        return await self.named(name, queue).aenqueue(*args, **kwargs)
+
+    def named(self, name: str, queue: str | None = None) -> Sender[..., Any]:
+        """Give what sends calls by a task's name: `app.named("mail.send").using(delay="1m").enqueue(…)`."""
+        task = self.tasks.get(name)
+        if task is not None:
+            return task if queue is None else task.using(queue=queue)
+        where = None if queue is None else check_name("the queue", queue)
+        return Sender(self, check_task_name(name), _UNTYPED, where, 5)
+
+    def enqueue_many(self, calls: Iterable[Call[R]]) -> list[Enqueued[R]]:
+        """Store calls of any tasks, made by `task.call(…)`; see `Sender.enqueue_many`."""
+        warn_in_loop("enqueue_many", "aenqueue_many")
+        return self.broker.run(send_many(self, calls))
+
+    async def aenqueue_many(self, calls: Iterable[Call[R]]) -> list[Enqueued[R]]:
+        """As `enqueue_many`, on the running loop."""
+        return await self.broker.arun(send_many(self, calls))
+
+    def handle(self, id: str) -> TaskHandle[Any]:
+        """Give a handle to a task by its id. Its result is as it travelled; `task.handle` knows its type."""
+        return TaskHandle(self, id, _UNTYPED)
+
+    def queue_of(self, task: str) -> Steps[str]:
+        """Find the queue that workers have registered for a task; `default` if they have not."""
+        queue, until = self._queues.get(task, ("", 0.0))
+        if time.monotonic() >= until:
+            keys = self.broker.keys[0]
+            found = yield reading.read(keys, "HGET", keys.tasks, task)
+            queue = found.decode().split("|")[0] if found else "default"
+            self._queues[task] = (queue, time.monotonic() + _QUEUE_CACHE_S)
+        return queue
+
+    def close(self) -> None:
+        """Close the connections; they are opened again when they are needed."""
+        if self._broker is not None:
+            self._broker.close()
+
+    async def aclose(self) -> None:
+        """As `close`, with those of the running loop."""
+        if self._broker is not None:
+            await self._broker.aclose()
+
+    def _home(self) -> Application:
+        return self
+
+    def _default_name(self, function: Callable[..., Any]) -> str:
+        return f"{self.name}.{module_name(function)}.{qualified_name(function)}"

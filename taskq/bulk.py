@@ -1,0 +1,132 @@
+"""Many calls at once: what `enqueue_many` takes, gives and does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+
+from taskq.broker.command import Steps
+from taskq.broker.commands.producing import BATCH, Envelope, Stored
+from taskq.errors import (
+    ArgumentMismatch,
+    BrokerError,
+    BrokerUnavailable,
+    EnqueueUnknown,
+    NotEncodable,
+    TaskqError,
+    TooLate,
+)
+from taskq.handle import Application, TaskHandle
+from taskq.message import Message
+from taskq.middleware import run as run_hooks
+
+if TYPE_CHECKING:
+    from taskq.sending import Sender
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Call(msgspec.Struct, Generic[R_co], frozen=True):
+    """One call that is not sent yet: `task.call(…)` makes it, `enqueue_many` sends it."""
+
+    sender: Sender[..., R_co]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+class Enqueued(msgspec.Struct, Generic[R_co], frozen=True):
+    """What became of one call of `enqueue_many`: a handle, or the error that `enqueue` would have raised."""
+
+    handle: TaskHandle[R_co] | None = None
+    error: TaskqError | None = None
+
+    @property
+    def created(self) -> bool:
+        """True if a message was stored; False on an error, or if the id or the key was taken."""
+        return self.handle is not None and self.handle.created
+
+    def get(self) -> TaskHandle[R_co]:
+        """Give the handle, or raise the error."""
+        if self.handle is None:
+            raise self.error or RuntimeError("this call has neither a handle nor an error")
+        return self.handle
+
+
+class Parcel(msgspec.Struct, Generic[R]):
+    """A call on its way: what is sent, and what makes a handle of the answer."""
+
+    sender: Sender[..., R]
+    envelope: Envelope
+    message: Message
+
+    def confirm(self, stored: Stored) -> TaskHandle[R]:
+        """Give the handle of what was stored."""
+        sender = self.sender
+        if hooks := sender.app.hooks.after_enqueue:
+            run_hooks(hooks, stored.id, self.message, stored.created)
+        return TaskHandle(sender.app, stored.id, sender.codec, stored.created, True)
+
+
+def send_many(app: Application, calls: Iterable[Call[R]]) -> Steps[list[Enqueued[R]]]:
+    """Store calls of any tasks in batches; gives what became of each, in their order.
+
+    Once the server is out of reach, or refuses, the rest is not sent.
+    """
+    outcomes: list[Enqueued[R]] = []
+    remaining = iter(calls)
+    while batch := list(islice(remaining, BATCH)):
+        stopped = yield from _send_batch(app, batch, outcomes)
+        if stopped is not None:
+            outcomes.extend(Enqueued(error=stopped) for _ in remaining)
+    return outcomes
+
+
+def _send_batch(
+    app: Application, batch: Sequence[Call[R]], outcomes: list[Enqueued[R]]
+) -> Steps[TaskqError | None]:
+    """Add what became of each call to `outcomes`; gives the error of all that is not to be sent any more."""
+    parcels: list[Parcel[R] | TaskqError] = []
+    for call in batch:
+        sender = call.sender
+        try:
+            queue = sender.queue or (yield from app.queue_of(sender.name))
+            parcels.append(sender.pack(call.args, call.kwargs, queue))
+        except (ArgumentMismatch, NotEncodable) as error:
+            parcels.append(error)
+    packed = [parcel for parcel in parcels if isinstance(parcel, Parcel)]
+    stopped: TaskqError | None = None
+    answers: list[Enqueued[R]] = []
+    try:
+        if packed:
+            stored = yield from app.broker.store([parcel.envelope for parcel in packed])
+            answers = [Enqueued(parcel.confirm(one)) for parcel, one in zip(packed, stored, strict=True)]
+    except EnqueueUnknown as error:
+        answers = [Enqueued(error=_unknown(parcel, place, error)) for place, parcel in enumerate(packed)]
+        stopped = BrokerUnavailable(f"not sent, for the batch before got no answer: {error}")
+    except (BrokerError, TooLate) as error:
+        answers = [Enqueued(error=error) for _ in packed]
+        stopped = error
+    if len(packed) == len(batch):
+        outcomes.extend(answers)
+    else:
+        rest = iter(answers)
+        outcomes.extend(
+            next(rest) if isinstance(parcel, Parcel) else Enqueued(error=parcel) for parcel in parcels
+        )
+    return stopped
+
+
+def _unknown(parcel: Parcel[Any], place: int, error: EnqueueUnknown) -> EnqueueUnknown:
+    again: Callable[[], Sequence[Stored]] = error.retry  # the whole batch, which is harmless
+    unknown = EnqueueUnknown(
+        f"task {parcel.envelope.id} may or may not be stored: {error.__cause__}. "
+        "error.retry() sends the same again, safely",
+        id=parcel.envelope.id,
+        retry=lambda: parcel.confirm(again()[place]),
+    )
+    unknown.__cause__ = error.__cause__
+    return unknown

@@ -1,0 +1,104 @@
+"""What an application is configured with, and where that is read from.
+
+A command line's option counts most, then `TASKQ_*` of the environment, then the code, then the default; a
+bare `REDIS_URL` comes last, after the code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from taskq.clock import to_ms
+from taskq.errors import BrokerNotConfigured, ConfigurationError
+from taskq.names import check_name
+
+
+@dataclass(frozen=True, slots=True)
+class AppConfig:
+    """What an app, its producers and its workers agree on."""
+
+    namespace: str = "taskq"
+    """What applications share: those with the same one see each other's queues and tasks."""
+
+    redis_url: str | None = field(default=None, repr=False)
+    """The server as the code names it, password and all; `server_url` says which one counts."""
+
+    shards: int = 1
+    """How many hash slots the namespace is spread over. All clients of a namespace say the same."""
+
+    lease_ms: int = 30_000
+    """How long a process may be silent before what it runs is given to another: the visibility timeout."""
+
+    result_ttl_ms: int = 600_000
+    """How long a result can be read after the end, where the task says nothing. 10 minutes."""
+
+    dedupe_ttl_ms: int = 120_000
+    """How long an ended task's id is known at least, so that a late repeat of `enqueue` is one. 2 minutes."""
+
+    dead_ttl_ms: int = 14 * 86_400_000
+    """How long a failed task is kept among the dead letters. 14 days."""
+
+    def __post_init__(self) -> None:
+        check_name("the namespace", self.namespace)
+        if self.lease_ms < 1_000:
+            raise ConfigurationError(f"a lease of {self.lease_ms} ms is too short: beats come once a second")
+        if self.dedupe_ttl_ms < 120_000:
+            raise ConfigurationError("dedupe_ttl is below 2m: clients repeat an enqueue for that long")
+
+    def record_ttl_ms(self, result_ttl_ms: int | None = None) -> int:
+        """How long the record of an ended task stays, given what its task or its call says of its result."""
+        return max(self.result_ttl_ms if result_ttl_ms is None else result_ttl_ms, self.dedupe_ttl_ms)
+
+
+VARIABLES = {
+    "namespace": "TASKQ_NAMESPACE",
+    "redis_url": "TASKQ_REDIS_URL",
+    "lease_ms": "TASKQ_LEASE",
+    "result_ttl_ms": "TASKQ_RESULT_TTL",
+    "dedupe_ttl_ms": "TASKQ_DEDUPE_TTL",
+    "dead_ttl_ms": "TASKQ_DEAD_TTL",
+}
+"""Which variable of the environment speaks for which field. Durations are written as `30` or `10m`."""
+
+
+def from_environment(config: AppConfig, environ: Mapping[str, str] | None = None) -> AppConfig:
+    """Give `config` with what the environment says in its place; the URL is left to `server_url`.
+
+    Raises:
+        ConfigurationError: a variable's value cannot be read; the message names the variable.
+    """
+    environ = os.environ if environ is None else environ
+    found: dict[str, Any] = {}
+    for name, variable in VARIABLES.items():
+        text = environ.get(variable)
+        if text and name != "redis_url":
+            found[name] = _milliseconds(variable, text) if name.endswith("_ms") else text
+    return replace(config, **found) if found else config
+
+
+def _milliseconds(variable: str, text: str) -> int:
+    try:
+        return to_ms(float(text) if text.replace(".", "", 1).isdigit() else text)
+    except ValueError as error:
+        raise ConfigurationError(f"{variable}={text!r} cannot be read: {error}") from error
+
+
+def server_url(
+    code: str | None, *, option: str | None = None, environ: Mapping[str, str] | None = None
+) -> str:
+    """Say which server counts: a command line's `option`, TASKQ_REDIS_URL, the `code`'s redis_url, REDIS_URL.
+
+    Raises:
+        BrokerNotConfigured: none of them names one.
+    """
+    environ = os.environ if environ is None else environ
+    url = option or environ.get("TASKQ_REDIS_URL") or code or environ.get("REDIS_URL")
+    if not url:
+        raise BrokerNotConfigured(
+            "no server is named: set TASKQ_REDIS_URL, for example redis://localhost:6379/0, or give TaskQ a "
+            "redis_url=; embedded:// starts one on this machine"
+        )
+    return url

@@ -1,0 +1,224 @@
+"""What `enqueue` returns: one task by its id, from anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from taskq.broker.commands import producing, reading
+from taskq.clock import Duration, to_ms
+from taskq.codec import CallCodec
+from taskq.config import AppConfig
+from taskq.context import refuse_in_task, warn_in_loop
+from taskq.errors import (
+    ResultExpired,
+    ResultNotStored,
+    ResultTimeout,
+    TaskCancelled,
+    TaskExpired,
+    TaskFailed,
+    TaskNotFound,
+)
+from taskq.info import TaskInfo, describe
+from taskq.record import Record, RemoteError, State, parse_record
+
+if TYPE_CHECKING:
+    from taskq.broker import Broker
+    from taskq.broker.command import Steps
+    from taskq.middleware import Hooks
+
+R = TypeVar("R", covariant=True)
+
+
+class Application(Protocol):
+    """What tasks and handles use of their app."""
+
+    @property
+    def config(self) -> AppConfig: ...
+    @property
+    def broker(self) -> Broker: ...
+    @property
+    def hooks(self) -> Hooks: ...
+    def queue_of(self, task: str) -> Steps[str]: ...
+
+
+class TaskHandle(Generic[R]):
+    """One task, by its id: what became of it, its result, the way to cancel it.
+
+    It holds no connection and can be made anywhere: `task.handle(id)`, `app.handle(id)`. Each method has an
+    async twin with an `a` in front. Two handles of one task are equal.
+    """
+
+    __slots__ = ("app", "codec", "confirmed", "created", "end", "id")
+
+    def __init__(
+        self, app: Application, id: str, codec: CallCodec, created: bool = True, confirmed: bool = False
+    ) -> None:
+        self.app = app
+        self.id = id
+        self.codec = codec
+        self.created = created
+        """False if `enqueue` found the id or the unique key taken, and stored nothing."""
+        self.confirmed = confirmed
+        """True if the handle comes from an `enqueue`, so that the task surely was there."""
+        self.end: Record | None = None
+        """What the task ended with, once this handle has seen it."""
+
+    def __repr__(self) -> str:
+        return f"<TaskHandle {self.id}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TaskHandle) and self.id == other.id and self.app is other.app
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def result(self, timeout: Duration | None = None, *, allow_block: bool = False) -> R:
+        """Wait for the end and give what the task returned.
+
+        Raises:
+            ResultTimeout: it has not ended within `timeout`; this is a TimeoutError.
+            TaskFailed, TaskCancelled, TaskExpired: it ended without a result.
+            ResultNotStored: it succeeded, and its result was not kept.
+            TaskNotFound, ResultExpired: nothing is known of it, or nothing any more.
+            BlockingInTask: the caller is a task itself, and does not `allow_block`.
+        """
+        refuse_in_task("result", allow_block)
+        warn_in_loop("result", "aresult")
+        if self.end is not None:
+            return self.unpack(self.end)
+        broker = self.app.broker
+        inbox = broker.inbox_of(self.id)
+        future = inbox.watch([self.id])[self.id]
+        try:
+            end = future.result(None if timeout is None else to_ms(timeout) / 1_000)
+        except TimeoutError:
+            end = broker.run(self._end_after(timeout))
+        finally:
+            if not future.done():
+                inbox.forget([self.id])
+        return self.unpack(end)
+
+    async def aresult(self, timeout: Duration | None = None) -> R:  # noqa: ASYNC109 - as `result` has it
+        """As `result`, on the running loop. A task may use it: it holds its slot meanwhile, and no thread."""
+        if self.end is not None:
+            return self.unpack(self.end)
+        broker = self.app.broker
+        try:
+            async with asyncio.timeout(None if timeout is None else to_ms(timeout) / 1_000):
+                end = await broker.inbox_of(self.id).awatch(self.id)
+        except TimeoutError:
+            end = await broker.arun(self._end_after(timeout))
+        return self.unpack(end)
+
+    def status(self) -> State:
+        """Say where the task stands.
+
+        Raises:
+            TaskNotFound, ResultExpired: nothing is known of it, or nothing any more.
+        """
+        return self.app.broker.run(self._status())
+
+    async def astatus(self) -> State:
+        """As `status`, on the running loop."""
+        return await self.app.broker.arun(self._status())
+
+    def ready(self) -> bool:
+        """Say whether the task has ended, in whatever way. Raises what `status` raises."""
+        return self.status().ended
+
+    async def aready(self) -> bool:
+        """As `ready`, on the running loop."""
+        return (await self.astatus()).ended
+
+    def info(self) -> TaskInfo:
+        """Give all that the server knows of the task. Raises what `status` raises."""
+        return self.app.broker.run(self._info())
+
+    async def ainfo(self) -> TaskInfo:
+        """As `info`, on the running loop."""
+        return await self.app.broker.arun(self._info())
+
+    def cancel(self) -> State:
+        """Cancel the task; gives where it stands after that.
+
+        CANCELLED: it never starts. RUNNING: its process was asked to stop it. Another end: it came too late.
+
+        Raises:
+            TaskNotFound, ResultExpired: nothing is known of it, or nothing any more.
+        """
+        return self.app.broker.run(self._cancel())
+
+    async def acancel(self) -> State:
+        """As `cancel`, on the running loop."""
+        return await self.app.broker.arun(self._cancel())
+
+    def _look(self) -> Steps[tuple[Record | None, bytes | None]]:
+        [(record, message)] = yield reading.lookup(self.app.broker.keys_of(self.id), [self.id])
+        if record is None and message is None:
+            raise self._unknown()
+        return None if record is None else parse_record(record), message
+
+    def _status(self) -> Steps[State]:
+        if self.end is not None:
+            return self.end.state
+        record, _ = yield from self._look()
+        return State.QUEUED if record is None else record.state
+
+    def _info(self) -> Steps[TaskInfo]:
+        record, message = yield from self._look()
+        due = None
+        if record is not None and record.state is State.SCHEDULED:
+            keys = self.app.broker.keys_of(self.id)
+            due = yield reading.read(keys, "ZSCORE", keys.agenda, f"t:{self.id}")
+        return describe(self.id, record, message, self.codec, None if due is None else int(float(due)))
+
+    def _cancel(self) -> Steps[State]:
+        ttl_ms = self.app.config.record_ttl_ms()
+        state = yield producing.cancel(self.app.broker.keys_of(self.id), self.id, ttl_ms)
+        if state is None:
+            raise self._unknown()
+        return state  # type: ignore[no-any-return]
+
+    def _end_after(self, timeout: Duration | None) -> Steps[Record]:
+        # A last look: with a timeout near zero the end may be there, and no one had the time to tell.
+        record, _ = yield from self._look()
+        if record is None or not record.state.ended:
+            raise ResultTimeout(
+                f"task {self.id} has not ended within {timeout}; it may still run, and succeed"
+            )
+        return record
+
+    def unpack(self, end: Record | None) -> R:
+        """Give the result that is in `end`, or raise what `result` raises; None: nothing is known of it."""
+        if end is None:
+            raise self._unknown()
+        self.end = end
+        outcome = end.outcome
+        if end.state is State.FAILED:
+            raise self._failed(outcome.error if outcome else None)
+        if end.state is State.CANCELLED:
+            raise TaskCancelled(f"task {self.id} was cancelled", id=self.id)
+        if end.state is State.EXPIRED:
+            raise TaskExpired(f"task {self.id} expired before it started", id=self.id)
+        if outcome is None or outcome.result is None:
+            raise ResultNotStored(f"task {self.id} succeeded, and its result was not kept (result_ttl=0)")
+        result: R = self.codec.decode_result(outcome.result)
+        return result
+
+    def _failed(self, error: RemoteError | None) -> TaskFailed:
+        error = error or RemoteError("Exception", "its worker said no more")
+        failed = TaskFailed(
+            f"task {self.id} failed with {error.type}: {error.message}",
+            id=self.id,
+            type=error.type,
+            traceback=error.traceback,
+        )
+        if error.traceback:
+            failed.add_note(f"In the worker:\n{error.traceback}")
+        return failed
+
+    def _unknown(self) -> TaskNotFound:
+        if self.confirmed:
+            return ResultExpired(f"task {self.id} was enqueued and has ended; the time of its record is over")
+        return TaskNotFound(f"nothing is known of task {self.id}: it never was, or its record's time is over")

@@ -1,0 +1,199 @@
+"""From a call to a stored message: `task.enqueue` leads here, and on to `broker/commands/producing.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from taskq.broker.commands.producing import Envelope
+from taskq.bulk import Call, Enqueued, Parcel, send_many
+from taskq.clock import Duration
+from taskq.codec import CallCodec
+from taskq.context import warn_in_loop
+from taskq.errors import EnqueueUnknown
+from taskq.given import NOTHING, Given, give
+from taskq.handle import Application, TaskHandle
+from taskq.message import Message, encode_message
+from taskq.middleware import run as run_hooks
+from taskq.names import new_task_id, shard_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Sender(Generic[P, R]):
+    """What sends calls of one task: its name, how its arguments travel, and what `using()` was given."""
+
+    def __init__(
+        self,
+        app: Application,
+        name: str,
+        codec: CallCodec,
+        queue: str | None,
+        priority: int,
+        given: Given = NOTHING,
+    ) -> None:
+        self.app = app
+        self.name = name
+        self.codec = codec
+        self.queue = given.queue or queue
+        """None: the queue that workers have registered for the task."""
+        self.priority = priority if given.priority is None else given.priority
+        self.given = given
+        self._wire = given.wire(name)
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
+        """Store a call; once this returns, the task runs at least once.
+
+        Raises:
+            ArgumentMismatch: the arguments do not fit the function. Nothing was sent.
+            NotEncodable: an argument cannot travel; the message names the path to it. Nothing was sent.
+            EnqueueUnknown: no answer came; it may be stored or not. `.retry()` of the error settles it.
+            Backpressure: the server is full; nothing was stored.
+            BrokerNotConfigured: no server was named.
+        """
+        warn_in_loop("enqueue", "aenqueue")
+        broker = self.app.broker
+        queue = self.queue or broker.run(self.app.queue_of(self.name))
+        parcel = self.pack(args, kwargs, queue)
+        try:
+            [stored] = broker.run(broker.store([parcel.envelope]))
+        except EnqueueUnknown as error:
+            again = error.retry
+            error.retry = lambda: parcel.confirm(again()[0])
+            raise
+        return parcel.confirm(stored)
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
+        """As `enqueue`, on the running loop; concurrent calls travel together. `.retry()` is awaited."""
+        broker = self.app.broker
+        queue = self.queue
+        if queue is None:
+            queue = await broker.arun(self.app.queue_of(self.name))
+        parcel = self.pack(args, kwargs, queue)
+        try:
+            stored = await broker.astore(parcel.envelope)
+        except EnqueueUnknown as error:
+            again = error.retry
+
+            async def retry() -> TaskHandle[R]:
+                return parcel.confirm((await asyncio.to_thread(again))[0])
+
+            error.retry = retry
+            raise
+        return parcel.confirm(stored)
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        """Make a call for `enqueue_many`."""
+        return Call(self, args, kwargs)
+
+    def enqueue_many(self, calls: Iterable[Call[R] | tuple[Any, ...]]) -> list[Enqueued[R]]:
+        """Store many calls in batches of 256; gives what became of each, in their order.
+
+        A call is a tuple of positional arguments, or made by `call(…)`. An error of one call is its outcome
+        and stops no other; once the server is out of reach or full, the rest is not sent and says so.
+        """
+        warn_in_loop("enqueue_many", "aenqueue_many")
+        return self.app.broker.run(send_many(self.app, map(self._as_call, calls)))
+
+    async def aenqueue_many(self, calls: Iterable[Call[R] | tuple[Any, ...]]) -> list[Enqueued[R]]:
+        """As `enqueue_many`, on the running loop."""
+        return await self.app.broker.arun(send_many(self.app, map(self._as_call, calls)))
+
+    def _as_call(self, call: Call[R] | tuple[Any, ...]) -> Call[R]:
+        return Call(self, call, {}) if isinstance(call, tuple) else call
+
+    def using(
+        self,
+        *,
+        id: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        front: bool = False,
+        delay: Duration | None = None,
+        eta: datetime | None = None,
+        expires: Duration | datetime | None = None,
+        key: str | None = None,
+        key_ttl: Duration | None = None,
+        max_retries: int | None = None,
+        timeout: Duration | None = None,
+        result_ttl: Duration | None = None,
+        headers: Mapping[str, str] | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Sender[P, R]:
+        """Give a sender with options of its own: `task.using(delay="1m").enqueue(…)`.
+
+        Args:
+            id: the task's id; enqueueing it again while it lives, and a while after, stores nothing.
+            queue: where it waits, in place of the declared queue.
+            priority: 0 to 9 within its queue, 9 first.
+            front: to the head of its priority, not the tail.
+            delay: not before this long from now, by the server's clock.
+            eta: not before this instant; it must have a time zone.
+            expires: if it has not started after this long, or by this instant, it never does.
+            key: while a task of this key lives, enqueueing another stores nothing and gives a handle to it.
+            key_ttl: the key is kept this long from now, not for the task's life.
+            max_retries: in place of what the task declares; so are `timeout` and `result_ttl`.
+            timeout: how long one run may take.
+            result_ttl: how long the result is kept; 0 keeps none.
+            headers: texts that travel along, for middleware and `current_task().headers`.
+            tags: words to find the task by.
+
+        Raises:
+            ValueError: a value cannot be meant, as a datetime without a zone, or two contradict each other.
+        """
+        given = give(
+            self.given,
+            id=id,
+            queue=queue,
+            priority=priority,
+            front=front,
+            delay=delay,
+            eta=eta,
+            expires=expires,
+            key=key,
+            key_ttl=key_ttl,
+            max_retries=max_retries,
+            timeout=timeout,
+            result_ttl=result_ttl,
+            headers=headers,
+            tags=tags,
+        )
+        return Sender(self.app, self.name, self.codec, self.queue, self.priority, given)
+
+    def handle(self, id: str) -> TaskHandle[R]:
+        """Give a handle to a task of this kind by its id, from anywhere."""
+        return TaskHandle(self.app, id, self.codec)
+
+    def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any], queue: str) -> Parcel[R]:
+        """Make the message of one call. Raises what `enqueue` raises of its arguments."""
+        app, given = self.app, self.given
+        args_data, kwargs_data = self.codec.encode_call(args, kwargs)
+        message = Message(
+            self.name,
+            queue,
+            self.priority,
+            args_data,
+            kwargs_data,
+            app.broker.now_ms() or time.time_ns() // 1_000_000,
+            given.max_retries,
+            given.timeout_ms,
+            given.result_ttl_ms,
+            given.headers,
+            given.tags,
+        )
+        task_id = given.id or new_task_id(self._shard(app.config.shards))
+        if hooks := app.hooks.before_enqueue:
+            run_hooks(hooks, task_id, message)
+        envelope = Envelope(task_id, f"{queue}:{self.priority}", encode_message(message), self._wire)
+        return Parcel(self, envelope, message)
+
+    def _shard(self, shards: int) -> int:
+        if shards == 1:
+            return 0
+        key = self.given.key
+        return random.randrange(shards) if key is None else shard_of(f"{self.name}:{key}", shards)
