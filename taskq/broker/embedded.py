@@ -220,7 +220,7 @@ def _place(namespace: str, directory: Path | None) -> Path:
 
 def _make(place: Path) -> None:
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         place.mkdir(mode=0o700, exist_ok=True)
         there = place.lstat()
     except OSError as error:
@@ -231,7 +231,7 @@ def _make(place: Path) -> None:
         )
     if there.st_uid != os.geteuid() or there.st_mode & 0o022:
         raise ConfigurationError(
-            f"the embedded server cannot have {place}: others may write there; use another, or chmod 700 it"
+            f"the embedded server cannot have {place}: others may write there; name one that is yours alone"
         )
 
 

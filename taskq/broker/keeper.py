@@ -39,7 +39,7 @@ CONNECTION_NAME = "taskq-keeper"  # of connections that are no users: the keeper
 
 _UP_WITHIN = 10.0  # seconds until a started server has to answer; loading its data may take longer
 _DOWN_WITHIN = 8.0  # seconds that a server has for its flush
-_RESTARTS = 8  # in a row, with a growing pause: about 15 s
+_RESTARTS = 5  # in a row, with a growing pause: about 3 s
 _SETTLED = 10.0  # a server that lived this long, in seconds, has its restarts forgiven
 
 
@@ -316,7 +316,7 @@ class Keeper:
         if self._restarts > _RESTARTS:
             self._log("the server does not stay up")
             raise SystemExit(1)
-        self._pause(min(5.0, 0.05 * 2**self._restarts))
+        self._pause(0.05 * 2**self._restarts)
         if not self._told_to_stop:
             self._launch(self._candidate, replace(self._state, pid=0), lock)
         os.close(lock)
