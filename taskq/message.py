@@ -56,6 +56,10 @@ class Message(
 class UnknownFrame(BadMessage):
     """Raised when a later release wrote the message: it is parked until a worker that reads it arrives."""
 
+    def __init__(self, version: int, flags: int) -> None:
+        super().__init__(f"frame version {version}, flags {flags}: this release reads version {FRAME_VERSION}")
+        self.version = version
+
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)
@@ -75,7 +79,7 @@ def decode_message(data: bytes) -> Message:
     """
     if data[:2] != _FRAME:
         if len(data) >= 2 and FRAME_VERSION <= data[0] <= 15:
-            raise UnknownFrame(f"frame version {data[0]}, flags {data[1]}: this release reads version {FRAME_VERSION}")
+            raise UnknownFrame(data[0], data[1])
         raise BadMessage(f"{data[:40]!r} is no message")
     try:
         return _decoder.decode(memoryview(data)[2:])

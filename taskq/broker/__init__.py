@@ -32,14 +32,17 @@ Loop = asyncio.AbstractEventLoop
 class Broker:
     """A client of one namespace. Cheap to make, connects at first use, safe for threads and any number of loops.
 
-    `patience` is how many seconds a command is repeated while the server is away or busy.
+    `patience` is how many seconds a command is repeated while the server is away or busy, `timeout` how many one
+    answer may take.
     """
 
-    def __init__(self, url: str, namespace: str = "taskq", *, shards: int = 1, patience: float = 30.0) -> None:
+    def __init__(
+        self, url: str, namespace: str = "taskq", *, shards: int = 1, patience: float = 30.0, timeout: float = 5.0
+    ) -> None:
         self._given = parse_url(url)
         self._url: ServerURL | None = None
         self.namespace = Namespace(namespace, shards)
-        self._patience = patience
+        self._patience, self._timeout = patience, timeout
         self._executor: Executor | None = None
         self._lock = threading.Lock()
         self._loops: WeakKeyDictionary[Loop, AsyncExecutor] = WeakKeyDictionary()
@@ -77,7 +80,7 @@ class Broker:
         """
         if self._executor is None:
             with self._lock:
-                self._executor = self._executor or Executor(self.url, self.namespace, self._patience)
+                self._executor = self._executor or Executor(self.url, self.namespace, self._patience, self._timeout)
         return self._executor.call(command)
 
     async def acall(self, command: Command[T]) -> T:
@@ -85,7 +88,7 @@ class Broker:
         loop = asyncio.get_running_loop()
         executor = self._loops.get(loop)
         if executor is None:
-            executor = self._loops[loop] = AsyncExecutor(self.url, self.namespace, self._patience)
+            executor = self._loops[loop] = AsyncExecutor(self.url, self.namespace, self._patience, self._timeout)
         return await executor.call(command)
 
     def run(self, steps: Steps[T]) -> T:

@@ -18,9 +18,9 @@ T = TypeVar("T")
 class Executor:
     """A pool of blocking connections. Safe for threads."""
 
-    def __init__(self, url: ServerURL, namespace: Namespace, patience: float) -> None:
+    def __init__(self, url: ServerURL, namespace: Namespace, patience: float, timeout: float) -> None:
         self._url, self._namespace, self._patience = url, namespace, patience
-        self._pool = sync_client(url).connection_pool
+        self._pool = sync_client(url, timeout=timeout).connection_pool
 
     def call(self, command: Command[T]) -> T:
         """Send a command, give its decoded reply; see `conversation`."""
@@ -58,9 +58,9 @@ class Executor:
 class AsyncExecutor:
     """A pool of connections for the event loop that first used it."""
 
-    def __init__(self, url: ServerURL, namespace: Namespace, patience: float) -> None:
+    def __init__(self, url: ServerURL, namespace: Namespace, patience: float, timeout: float) -> None:
         self._url, self._namespace, self._patience = url, namespace, patience
-        self._pool = async_client(url).connection_pool
+        self._pool = async_client(url, timeout=timeout).connection_pool
 
     async def call(self, command: Command[T]) -> T:
         """Send a command, give its decoded reply; see `conversation`."""

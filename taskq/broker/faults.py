@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from redis import exceptions as redis
+from redis.exceptions import ResponseError
 
 from taskq.errors import (
     Backpressure,

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from taskq.broker.command import Command, text, whole
-from taskq.broker.keys import Keys
+from taskq.broker.keys import PRIORITIES, Keys
 
 BATCH = 256
 """How many tasks one `claim` gives, and one `settle` takes, at most."""
@@ -214,3 +214,18 @@ def _as_holds(reply: Any) -> dict[str, Hold]:
             seq, index, g, started = map(int, parts)
             found[text(reply[i])] = Hold(seq, index, g, bool(started))
     return found
+
+
+_TYPES = {
+    "agenda": "zset", "procs": "zset", "beats": "hash", "queues": "hash", "tasks": "hash", "waits": "hash",
+    "recent": "stream", "quarantine": "stream", "limbo": "set",
+}  # fmt: skip
+
+
+def mend(keys: Keys, queues: Sequence[str]) -> Command[list[str]]:
+    """Move keys of a wrong type out of the way; gives their tails. `queues`: whose keys are looked at too."""
+    words = [word for pair in _TYPES.items() for word in pair]
+    for queue in queues:
+        words += [f"wake:{queue}", "list", f"serves:{queue}", "set", f"dead:{queue}", "zset"]
+        words += [word for priority in PRIORITIES for word in (f"q:{queue}:{priority}", "list")]
+    return Command("mend", keys.meta, words, lambda reply: [text(tail) for tail in reply], keys.shard)

@@ -1,0 +1,281 @@
+"""A child: imports the app, runs its tasks. Here is who makes whom in this process.
+
+The main thread runs the app's event loop, an engine thread claims and settles, further threads run sync tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Coroutine
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import msgspec
+
+from taskq.app import TaskQ
+from taskq.broker import Broker
+from taskq.config import server_url
+from taskq.errors import ConfigurationError, TaskqError
+from taskq.loading import load_app
+from taskq.middleware import Hooks, arun
+from taskq.worker.channel import Channel
+from taskq.worker.config import WorkerConfig
+from taskq.worker.desk import Desk
+from taskq.worker.engine import Engine
+from taskq.worker.intake import Intake
+from taskq.worker.ledger import Ledger
+from taskq.worker.life import Life
+from taskq.worker.link import Link
+from taskq.worker.logs import set_up_logs
+from taskq.worker.loop import LoopRunner
+from taskq.worker.prefetch import Prefetch
+from taskq.worker.testimony import Testimony
+from taskq.worker.threads import ThreadRunner
+from taskq.worker.timeouts import Timeouts
+from taskq.worker.verdict import Judge
+
+log = logging.getLogger("taskq.worker")
+
+EXIT_NOT_LOADED = 3
+"""The child's exit code when the app cannot be loaded."""
+
+
+class Report(msgspec.Struct):
+    """What the first child tells the supervisor, which never imports the app."""
+
+    app: str
+    url: str
+    namespace: str
+    shards: int
+    lease_ms: int
+    queues: list[str]
+    tasks: list[str]
+
+
+def slots_of(config: WorkerConfig) -> int:
+    """How many slots the testimony of a child needs: its threads', then its loop's."""
+    return 2 * config.concurrency
+
+
+def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, first: bool) -> int:
+    """Be a child until told to stop; gives the exit code."""
+    set_up_logs(config)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches the whole group; the supervisor decides
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        app = load_app(config.app, config.app_dir)
+        app.freeze()
+        url = server_url(app.config.redis_url, option=config.url)
+        report = Report(
+            app=app.name,
+            url=url,
+            namespace=config.namespace or app.config.namespace,
+            shards=app.config.shards,
+            lease_ms=config.lease_ms or app.config.lease_ms,
+            queues=list(config.queues) or _declared(app),
+            tasks=sorted(app.tasks),
+        )
+        broker = Broker(url, report.namespace, shards=report.shards)
+        report.url = broker.url.url
+    except TaskqError as error:
+        channel.send(kind="failed", error=str(error))
+        return EXIT_NOT_LOADED
+    except Exception as error:  # noqa: BLE001 - the app's own code at import
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{config.app} cannot be imported: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+        channel.send(kind="failed", error=text)
+        return EXIT_NOT_LOADED
+    try:
+        _run_loop(_Process(config, channel, testimony, app, broker, report, first).run())
+    except Exception:
+        log.exception("this process has to end")
+        return 70  # EX_SOFTWARE of sysexits.h
+    return 0
+
+
+def _declared(app: TaskQ) -> list[str]:
+    queues = dict.fromkeys(task.options.queue for task in app.tasks.values())
+    return [*(queue for queue in queues if queue != "default"), "default"]
+
+
+def _run_loop(main: Coroutine[Any, Any, None]) -> None:
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
+
+
+class _Process:
+    """The life of one child, from the app's lifespan to its end."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        channel: Channel,
+        testimony: Testimony,
+        app: TaskQ,
+        broker: Broker,
+        report: Report,
+        first: bool,
+    ) -> None:
+        self._config, self._channel, self._testimony = config, channel, testimony
+        self._app, self._broker, self._report, self._first = app, broker, report, first
+        self._hooks = Hooks(app.middleware)
+
+    async def run(self) -> None:
+        app, hooks = self._app, self._hooks
+        if self._first:
+            await arun(hooks.before_worker_start, app)
+        await arun(hooks.before_process_start, app)
+        async with _lifespan(app) as state:
+            await self._work(state)
+        await arun(hooks.after_process_stop, app)
+        if self._first:
+            await arun(hooks.after_worker_stop, app)
+
+    async def _work(self, state: Any) -> None:
+        app, hooks, loop = self._app, self._hooks, asyncio.get_running_loop()
+        engine = self._engine(loop, state)
+        ended = asyncio.Event()
+        ready = asyncio.Event()
+        failures: list[BaseException] = []
+
+        def turn() -> None:
+            try:
+                engine.run(lambda: loop.call_soon_threadsafe(ready.set))
+            except BaseException as error:  # noqa: BLE001 - told to the main thread
+                failures.append(error)
+            finally:
+                loop.call_soon_threadsafe(ended.set)
+
+        loop.add_signal_handler(signal.SIGTERM, engine.stop)
+        threading.Thread(target=turn, name="taskq-engine", daemon=True).start()
+        await _first_of(ready, ended)
+        if not failures:
+            self._channel.send(kind="ready", report=msgspec.to_builtins(self._report))
+            await arun(hooks.after_process_start, app)
+            if self._first:
+                await arun(hooks.after_worker_start, app)
+            await engine_stops(engine, ended)
+            await arun(hooks.before_process_stop, app)
+            if self._first:
+                await arun(hooks.before_worker_stop, app)
+            await ended.wait()
+        if failures:
+            raise failures[0]
+
+    def _engine(self, loop: asyncio.AbstractEventLoop, state: Any) -> Engine:
+        config, report, app = self._config, self._report, self._app
+        namespace, keys = self._broker.namespace, self._broker.keys[0]
+        judge = Judge(app.config.result_ttl_ms, app.config.dedupe_ttl_ms, app.config.dead_ttl_ms)
+        life = Life(
+            keys,
+            lease_ms=report.lease_ms,
+            queues=report.queues,
+            weights=config.weights,
+            tasks={task.name: task.options.queue for task in app.tasks.values()},
+            info=self._info(),
+        )
+        engine = Engine(
+            link=Link(self._broker.url, keys, report.queues),
+            namespace=namespace,
+            life=life,
+            intake=Intake(app.tasks, judge),
+            prefetch=Prefetch(config.concurrency),
+            testimony=self._testimony,
+            channel=self._channel,
+            ledger=Ledger(config.log_tasks),
+            grace_s=config.grace_ms / 1_000,
+            burst=config.burst,
+        )
+        desk = Desk(engine, judge, self._hooks, self._testimony, namespace)
+        desk.state = state
+        threads = ThreadRunner(desk, config.concurrency, loop)
+        asyncs = LoopRunner(desk, config.concurrency, loop, first_slot=config.concurrency)
+        engine.attach(threads, asyncs, Timeouts(threads, asyncs))
+        return engine
+
+    def _info(self) -> bytes:
+        host = socket.gethostname()
+        try:
+            release = version("taskq")
+        except PackageNotFoundError:
+            release = "unknown"
+        return msgspec.msgpack.encode(
+            {
+                "name": self._config.name or f"{host}:{os.getppid()}",
+                "host": host,
+                "pid": os.getpid(),
+                "app": self._report.app,
+                "version": release,
+                "python": platform.python_version(),
+                "queues": self._report.queues,
+                "concurrency": self._config.concurrency,
+                "started_ms": round(time.time() * 1_000),
+                "tasks": len(self._report.tasks),
+            }
+        )
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: TaskQ) -> AsyncIterator[Any]:
+    """Enter the app's lifespan; one that is sync runs here too, for it sets up what the tasks of this process use."""
+    manager = None if app.lifespan is None else app.lifespan(app)
+    if manager is None:
+        yield None
+    elif hasattr(manager, "__aenter__"):
+        async with manager as state:
+            yield state
+    elif hasattr(manager, "__enter__"):
+        with manager as state:
+            yield state
+    else:
+        raise ConfigurationError(f"lifespan gave {manager!r}: decorate it with contextlib.asynccontextmanager")
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+async def engine_stops(engine: Engine, ended: asyncio.Event) -> None:
+    """Wait until the engine was told to stop, or has ended."""
+    while not engine.stopping and not ended.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), 0.25)
+
+
+def main() -> None:
+    """Be an executed child: the configuration comes on standard input, the rest by inherited descriptors."""
+    given = msgspec.json.decode(sys.stdin.buffer.read(), type=dict[str, Any])
+    config = msgspec.convert(given["config"], WorkerConfig)
+    channel = Channel(socket.socket(fileno=given["channel"]))
+    testimony = Testimony(slots_of(config), given["testimony"])
+    leave(run_child(config, channel, testimony, given["first"]))
+
+
+def leave(code: int) -> None:
+    """End this process now: daemon threads may still run tasks, and a forked child must not run its parent's exit."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

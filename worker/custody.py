@@ -1,0 +1,129 @@
+"""What the supervisor does at the server for its children: beats for them, and gives back what the dead held."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+
+from taskq.broker import Broker
+from taskq.broker.commands import working
+from taskq.broker.commands.working import Hold, Kind, Outcome7
+from taskq.errors import BrokerError
+from taskq.worker.offspring import Offspring
+
+log = logging.getLogger("taskq.worker")
+
+
+class Custody:
+    """Holds the leases of all children of one supervisor."""
+
+    def __init__(self, broker: Broker, lease_ms: int) -> None:
+        self._broker = broker
+        self._keys = broker.keys[0]
+        self.lease_ms = lease_ms
+        self.beaten = time.monotonic()
+        """When the server last confirmed a beat."""
+        self._estate: list[_Estate] = []
+
+    def beat(self, children: Iterable[Offspring]) -> None:
+        """Extend all leases in one call; pass on what was asked, and who was reaped."""
+        living = [child for child in children if child.process]
+        for child in living:
+            child.testimony.beat()
+            child.channel.flush()
+        try:
+            if living:
+                beats = self._broker.call(
+                    working.beat(self._keys, self.lease_ms, [child.process for child in living])
+                )
+                for child, beat in zip(living, beats, strict=True):
+                    self._pass_on(child, beat)
+            self.beaten = time.monotonic()
+            self.settle_estates()
+        except BrokerError as error:
+            log.debug("no beat: %s", error)
+
+    @staticmethod
+    def _pass_on(child: Offspring, beat: working.Beat) -> None:
+        if not beat.alive:
+            log.warning("process %s (pid %d) was given up by another worker, and takes a new name", child.process, child.pid)
+            child.channel.send(kind="reaped", process=child.process)
+            child.process = ""
+            return
+        new = {id: g for id, g in beat.cancels.items() if (id, g) not in child.cancels}
+        if new:
+            child.cancels.update(new.items())
+            child.channel.send(kind="cancel", tasks=new)
+
+    def return_unstarted(self, child: Offspring) -> None:
+        """Give back what a child that does not answer has not started; what runs keeps its lease."""
+        child.testimony.revoke()
+        holds = self._broker.call(working.holds(self._keys, child.process))
+        running = {one.g for one in child.testimony.running()}
+        back = {id: hold for id, hold in holds.items() if hold.g not in running}
+        self._settle(child.process, back, Kind.RELEASED)
+        log.warning("pid %d does not answer: %d unstarted task(s) went back", child.pid, len(back))
+
+    def inherit(self, child: Offspring) -> None:
+        """Give back what a dead child held: at once, or with the next beat if the server is away."""
+        if child.process:
+            running = frozenset(one.g for one in child.testimony.running())
+            self._estate.append(_Estate(child.process, running, child.killed_for, child.given_up))
+            try:
+                self.settle_estates()
+            except BrokerError as error:
+                log.warning("what pid %d held goes back when the server answers: %s", child.pid, error)
+
+    def settle_estates(self) -> None:
+        """Give back what dead children held.
+
+        Raises:
+            BrokerError: the server does not answer; the rest is kept for the next time.
+        """
+        while self._estate:
+            self._settle_estate(self._estate[0])
+            self._estate.pop(0)
+
+    def _settle_estate(self, estate: _Estate) -> None:
+        holds = self._broker.call(working.holds(self._keys, estate.process))
+        running = {id: hold for id, hold in holds.items() if hold.g in estate.running}
+        if estate.given_up:
+            running = {}
+        elif estate.killed_for:
+            running = {id: hold for id, hold in running.items() if hold.g in estate.killed_for}
+        if len(running) == 1 or estate.killed_for:
+            self._settle(estate.process, running, Kind.CRASHED)
+        else:
+            # Several ran: any may have done it. They run alone next, and only what dies alone is charged.
+            self._settle(estate.process, running, Kind.SUSPECT)
+        while self._broker.call(working.reap(self._keys, estate.process, None)) > 0:
+            pass  # what is left had not started, and is charged nothing
+        if holds:
+            log.warning("process %s died: %d task(s) went back, %d of them ran", estate.process, len(holds), len(running))
+
+    def _settle(self, process: str, holds: dict[str, Hold], kind: Kind) -> None:
+        words: list[Outcome7] = [
+            (id, hold.g, kind.value, 0, "-", 0, b"")
+            for id, hold in sorted(holds.items(), key=lambda item: (item[1].seq, item[1].index))
+        ]
+        for start in range(0, len(words), working.BATCH):
+            self._broker.call(working.settle(self._keys, process, words[start : start + working.BATCH]))
+
+    def pending(self) -> bool:
+        """True while something of the dead is still to be given back."""
+        return bool(self._estate)
+
+
+class _Estate:
+    """What a dead child leaves behind."""
+
+    def __init__(
+        self, process: str, running: frozenset[int], killed_for: frozenset[int], given_up: bool
+    ) -> None:
+        self.process, self.running, self.killed_for, self.given_up = process, running, killed_for, given_up
+
+
+def processes_of(children: Sequence[Offspring]) -> set[str]:
+    """The names of the living."""
+    return {child.process for child in children if child.process}

@@ -1,0 +1,120 @@
+"""What both kinds of runners share: whether a job may start, its context, and what its end means."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from taskq.broker.commands.working import Kind
+from taskq.broker.namespace import Namespace
+from taskq.context import TaskContext
+from taskq.middleware import Hooks
+from taskq.worker.job import Job
+from taskq.worker.testimony import Testimony
+from taskq.worker.timeouts import kill_at_ms
+from taskq.worker.verdict import Judge, Verdict
+
+
+class Reported(Protocol):
+    """Where verdicts go: the engine."""
+
+    epoch: int
+
+    def submit(self, job: Job, verdict: Verdict) -> None:
+        """Take what became of a job."""
+
+
+class Desk:
+    """Between the runners and the engine. `state` is what the app's lifespan yielded."""
+
+    def __init__(
+        self, engine: Reported, judge: Judge, hooks: Hooks, testimony: Testimony, namespace: Namespace
+    ) -> None:
+        self.engine, self.judge, self.hooks = engine, judge, hooks
+        self.state: Any = None
+        self._testimony, self._namespace = testimony, namespace
+        self._words = testimony.words
+        self._revoked = testimony.revoked()
+
+    def admit(self, job: Job, slot: int) -> bool:
+        """Note that `job` starts in `slot`; False if it must not, and then its end was reported.
+
+        First the note, then the look at what forbids it: the supervisor revokes first and reads notes then.
+        """
+        job.started = time.monotonic()
+        at = self._testimony.word_of(slot)
+        self._words[at + 1] = kill_at_ms(job)
+        self._words[at] = job.g
+        if job.epoch != self.engine.epoch or self._testimony.revoked() != self._revoked:
+            return self._refuse(job, slot, Verdict(Kind.RELEASED))
+        if job.cancelled:
+            return self._refuse(job, slot, self.judge.ended(job, Kind.CANCELLED))
+        if job.expires_ms and self._namespace.now_ms() >= job.expires_ms:
+            return self._refuse(job, slot, self.judge.ended(job, Kind.EXPIRED))
+        job.slot = slot
+        return True
+
+    def _refuse(self, job: Job, slot: int, verdict: Verdict) -> bool:
+        self._words[self._testimony.word_of(slot)] = 0
+        self._revoked = self._testimony.revoked()
+        job.started = 0.0
+        self.engine.submit(job, verdict)
+        return False
+
+    def leave(self, job: Job, slot: int) -> float:
+        """Note that `job` runs no more in `slot`; gives the seconds it took."""
+        took = time.monotonic() - job.started
+        job.slot = -1
+        self._words[self._testimony.word_of(slot)] = 0
+        job.gauge.ran(took)
+        return took
+
+    def context(self, job: Job) -> TaskContext:
+        """What the task can know of itself."""
+        return TaskContext(
+            job.id, job.g, job.failures, job.crashes, job.message, job.task, self.state, _Word(self, job)
+        )
+
+    def started_ms(self, job: Job) -> int:
+        """When it started, in Redis time."""
+        return self._namespace.now_ms() - round((time.monotonic() - job.started) * 1_000)
+
+    def returned(self, job: Job, value: Any, took: float) -> Verdict:
+        """Judge a run that returned."""
+        if job.task.options.ack == "manual" and not job.outcome_given:
+            error = RuntimeError(f"{job.task.name} is declared with ack='manual' and returned without ack() or nack()")
+            return self.judge.raised(job, error, self.started_ms(job), took)
+        try:
+            result = job.task.codec.encode_result(value)
+        except Exception as error:  # noqa: BLE001 - whatever a value's own code raises
+            return self.judge.raised(job, error, self.started_ms(job), took)
+        return self.judge.succeeded(job, result, self.started_ms(job), took)
+
+
+class _Word:
+    """A task's own word on its end, where it is declared with `ack="manual"`."""
+
+    __slots__ = ("_desk", "_job")
+
+    def __init__(self, desk: Desk, job: Job) -> None:
+        self._desk, self._job = desk, job
+
+    def ack(self, context: TaskContext) -> None:
+        job, desk = self._job, self._desk
+        took = time.monotonic() - job.started
+        self._give(desk.judge.succeeded(job, None, desk.started_ms(job), took))
+
+    def nack(self, context: TaskContext, delay_ms: int | None) -> None:
+        job, desk = self._job, self._desk
+        took = time.monotonic() - job.started
+        verdict = desk.judge.raised(job, RuntimeError("nack()"), desk.started_ms(job), took)
+        if verdict.kind is Kind.RETRY and delay_ms is not None:
+            verdict.ms = delay_ms
+        self._give(verdict)
+
+    def _give(self, verdict: Verdict) -> None:
+        if self._job.outcome_given:
+            raise RuntimeError("this task was acknowledged already")
+        self._job.outcome_given = True
+        verdict.still_runs = True
+        self._desk.engine.submit(self._job, verdict)

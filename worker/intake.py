@@ -1,0 +1,103 @@
+"""From what a claim gave to jobs: read, held against the code, refused where running would be wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from taskq.broker.commands.working import Claimed, Kind, Outcome7, Rest, parse_rest
+from taskq.errors import BadMessage, BadName, TaskqError
+from taskq.message import Message, UnknownFrame, decode_message
+from taskq.names import check_task_name
+from taskq.task import Task
+from taskq.worker.job import Gauge, Job
+from taskq.worker.verdict import Judge, Verdict
+
+
+log = logging.getLogger("taskq.worker")
+
+
+class CrashedTooOften(TaskqError):
+    """Stands as the error of a task whose process died of it as often as it may."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of a claim's tasks: jobs to run, verdicts on those that must not, (claimed, task) to park,
+    and, as `settle` takes them, those that nobody can read."""
+
+    jobs: list[Job] = field(default_factory=list)
+    verdicts: list[tuple[Job, Verdict]] = field(default_factory=list)
+    unknown: list[tuple[Claimed, str]] = field(default_factory=list)
+    unreadable: list[Outcome7] = field(default_factory=list)
+
+
+class Intake:
+    """Knows the app's tasks and how long each takes here."""
+
+    def __init__(self, tasks: Mapping[str, Task[..., Any]], judge: Judge) -> None:
+        self._gauges = {name: Gauge(task) for name, task in tasks.items()}
+        self._tasks = tasks
+        self._judge = judge
+        self._rest = lru_cache(1024)(parse_rest)  # the same few bytes for every plain task
+
+    def take(self, claimed: Sequence[Claimed], process: str, epoch: int, now: float) -> Taken:
+        """Sort what came; `now` is monotonic."""
+        taken = Taken()
+        for one in claimed:
+            try:
+                message = decode_message(one.message)
+                rest = self._rest(one.rest)
+                gauge = self._gauges.get(message.task) or self._declared_late(message.task)
+            except UnknownFrame as error:
+                taken.unknown.append((one, f"frame:{error.version}"))  # a worker that reads it registers that
+                continue
+            except (BadMessage, BadName, ValueError) as error:
+                log.error("task %s cannot be read and is quarantined: %s", one.id, error)
+                taken.unreadable.append(self._judge.unreadable(one.id, one.g, error))
+                continue
+            if gauge is None:
+                taken.unknown.append((one, message.task))
+                continue
+            job = self._job(one, message, gauge, rest, process, epoch, now)
+            if rest.crashes >= job.task.options.max_crashes:
+                error = CrashedTooOften(f"{rest.crashes} times its process died, or had to be killed, while it ran")
+                taken.verdicts.append((job, self._judge.ended(job, Kind.FAILED, error)))
+            else:
+                taken.jobs.append(job)
+        return taken
+
+    def committed_at_start(self, job: Job) -> Verdict:
+        """The verdict on a job with `ack="early"`: it succeeded, whatever it does."""
+        verdict = self._judge.succeeded(job, None, 0, 0.0)
+        verdict.still_runs = True
+        return verdict
+
+    def _declared_late(self, name: str) -> Gauge | None:
+        task = self._tasks.get(name)
+        if task is None:
+            check_task_name(name)  # it becomes part of a key
+            return None
+        gauge = self._gauges[name] = Gauge(task)
+        return gauge
+
+    @staticmethod
+    def _job(
+        one: Claimed, message: Message, gauge: Gauge, rest: Rest, process: str, epoch: int, now: float
+    ) -> Job:
+        return Job(
+            one.id,
+            one.g,
+            message,
+            gauge,
+            rest.failures,
+            rest.crashes,
+            rest.careful,
+            rest.expires_ms,
+            process,
+            epoch,
+            now,
+        )

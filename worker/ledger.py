@@ -1,0 +1,76 @@
+"""What the worker says of its work: one line a batch of successes, a line for each loss.
+
+Failures and retries are logged where they happen, by `taskq.middleware.FailureLog`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from taskq.broker.commands.working import Answer, Kind
+from taskq.worker.job import Job
+from taskq.worker.verdict import Verdict
+
+log = logging.getLogger("taskq.worker")
+
+_APART_S = 0.1
+
+
+class Ledger:
+    """Counts outcomes as they are committed, and logs them. Batches that come fast share a line."""
+
+    def __init__(self, log_tasks: bool) -> None:
+        self.settled = 0
+        """Tasks that this process has settled, all kinds but releases."""
+        self._log_tasks = log_tasks
+        self._successes = 0
+        self._slowest: tuple[float, str] = (0.0, "")
+        self._since = self._said = time.monotonic()
+
+    def settle(self, sent: Sequence[tuple[Job, Verdict]], answers: Sequence[Answer]) -> None:
+        """Note what a settle answered."""
+        for (job, verdict), answer in zip(sent, answers, strict=True):
+            if verdict.kind is not Kind.RELEASED:
+                self.settled += 1
+            if answer is not Answer.COMMITTED:
+                continue
+            if verdict.kind is Kind.SUCCEEDED:
+                self._successes += 1
+                if verdict.took >= self._slowest[0]:
+                    self._slowest = (verdict.took, job.task.name)
+                if self._log_tasks:
+                    log.info("%s %s succeeded in %.1f ms", job.task.name, job.id, verdict.took * 1_000)
+            elif verdict.kind is not Kind.RELEASED:
+                _say(job, verdict)
+        if not self._log_tasks:
+            self.say()
+
+    def say(self, at_once: bool = False) -> None:
+        """Log the successes since the last line, if there are any and the last line is a moment ago."""
+        now = time.monotonic()
+        if not self._successes or (now - self._said < _APART_S and not at_once):
+            return
+        elapsed = max(now - self._since, 1e-6)
+        seconds, name = self._slowest
+        log.info(
+            "%d succeeded (%.0f/s), slowest %s in %.1f ms", self._successes, self._successes / elapsed, name, seconds * 1_000
+        )
+        self._successes, self._slowest = 0, (0.0, "")
+        self._since = self._said = now
+
+    def pending(self) -> bool:
+        """True if successes wait to be logged."""
+        return self._successes > 0
+
+    def lost(self, job: Job) -> None:
+        """Another process owns the task, or its record is gone: what this run did is not committed."""
+        log.warning("%s %s was lost: its lease had run out, another process has it; nothing was written", job.task.name, job.id)
+
+
+def _say(job: Job, verdict: Verdict) -> None:
+    if verdict.kind in (Kind.CANCELLED, Kind.EXPIRED):
+        log.info("%s %s %s", job.task.name, job.id, verdict.kind.name.lower())
+    elif verdict.kind is Kind.FAILED and not job.started:  # what ran and failed is logged by middleware.FailureLog
+        log.error("%s %s failed for good without a run: %s", job.task.name, job.id, verdict.error)

@@ -1,0 +1,95 @@
+"""One life of a process: the name under which it claims and settles, never used again once it was reaped."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+from taskq.broker.command import Command, Steps
+from taskq.broker.commands import working
+from taskq.broker.commands.working import Answer, Batch, Beat, Outcome7
+from taskq.broker.keys import Keys
+from taskq.names import new_process_id
+from taskq.worker.testimony import Testimony
+
+_BEAT_S = 1.0
+
+
+class Life:
+    """Makes the commands of this process; knows its name, its seq, and when it must beat for itself."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        lease_ms: int,
+        queues: Sequence[str],
+        weights: Sequence[int],
+        tasks: Mapping[str, str],
+        info: bytes,
+    ) -> None:
+        self.keys = keys
+        self.process = ""
+        self.lease_s = lease_ms / 1_000
+        self.queues = tuple(queues)
+        self._lease_ms, self._tasks, self._info = lease_ms, tasks, info
+        self._weights = tuple(weights)
+        # With weights, each queue's turn to be first; the others follow in the order given.
+        orders = [(queue, *(other for other in queues if other != queue)) for queue in queues]
+        self._orders = [working.claim_words(keys, order) for order in (orders if weights else [self.queues])]
+        self._seq = 1
+        self._beaten = 0.0
+        self._doubts = False
+
+    def begin(self) -> Steps[None]:
+        """Take a new name and register it, with the tasks this process knows."""
+        process = new_process_id()
+        yield working.hello(self.keys, process, self._lease_ms, self._info, self.queues)
+        names = iter(self._tasks.items())
+        while some := dict(islice(names, 100)):
+            while (yield working.register(self.keys, process, some)):
+                pass  # more stays parked than one call may release
+        self.process, self._seq, self._doubts, self._beaten = process, 1, False, time.monotonic()
+
+    def claim(self, limit: int) -> Command[Batch]:
+        """Take up to `limit` tasks; the same command until `claimed` is called."""
+        words = random.choices(self._orders, self._weights)[0] if self._weights else self._orders[0]
+        return working.claim(self.keys, self.process, self._seq, limit, words)
+
+    def claimed(self) -> None:
+        """A claim's reply was read: the next one is another."""
+        self._seq += 1
+
+    def settle(self, outcomes: Sequence[Outcome7]) -> Command[list[Answer]]:
+        """Commit outcomes."""
+        return working.settle(self.keys, self.process, outcomes)
+
+    def start(self, id: str, g: int) -> Command[bool]:
+        """Note that a careful task starts."""
+        return working.start(self.keys, self.process, id, g)
+
+    def park(self, id: str, g: int, task: str) -> Command[str]:
+        """Set an unknown task aside."""
+        return working.park(self.keys, self.process, id, g, task)
+
+    def beat(self, now: float) -> Command[list[Beat]]:
+        """Extend our own lease."""
+        self._beaten = now
+        return working.beat(self.keys, self._lease_ms, [self.process])
+
+    def must_beat(self, testimony: Testimony, now: float) -> bool:
+        """True when the supervisor has been silent for a third of the lease, or a claim was refused."""
+        if now - self._beaten < _BEAT_S:
+            return False
+        return self._doubts or testimony.supervisor_silent_ms() > self._lease_ms // 3
+
+    def doubt(self) -> None:
+        """A claim was refused: the lease ran out, for the clock jumped or for we were reaped. A beat tells which."""
+        self._doubts = True
+
+    def confirmed(self) -> None:
+        """A beat said that the lease holds."""
+        self._doubts = False
+

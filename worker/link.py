@@ -1,0 +1,107 @@
+"""The engine's two connections: one for commands, one that only blocks on the tokens of idle processes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from taskq.broker.command import Command, Steps, script
+from taskq.broker.connect import ServerURL
+from taskq.broker.connection import Connection
+from taskq.broker.faults import Action, Fault, ResponseError, classify
+from taskq.broker.keys import Keys
+
+T = TypeVar("T")
+
+BLOCK_S = 2.0
+"""How long an idle process blocks before it looks by itself, give or take a fifth."""
+
+_COMMAND_TIMEOUT_S = 5.0
+
+
+class Link:
+    """Sends batches of commands and waits for tokens. What breaks raises the driver's errors: `close`, then `open`."""
+
+    def __init__(self, url: ServerURL, keys: Keys, queues: Sequence[str]) -> None:
+        self._url = url
+        self._wake = [keys.wake(queue) for queue in queues]
+        self._commands: Connection | None = None
+        self.blocking: Connection | None = None
+        self.blocked = False
+        """True while a BLPOP is out."""
+
+    @property
+    def where(self) -> str:
+        """The masked URL."""
+        return self._url.masked
+
+    def open(self) -> None:
+        """Connect both."""
+        self.close()
+        self._commands = Connection(self._url, _COMMAND_TIMEOUT_S)
+        self.blocking = Connection(self._url, BLOCK_S * 1.2 + 5.0)
+
+    def close(self) -> None:
+        """Close both. A BLPOP that was out may take a token with it; the idle look for themselves soon."""
+        for connection in (self._commands, self.blocking):
+            if connection is not None:
+                connection.close()
+        self._commands = self.blocking = None
+        self.blocked = False
+
+    def exchange(self, commands: Sequence[Command[Any]]) -> list[Any]:
+        """Send commands in one write; give each one's decoded reply, or the `Fault` that it met.
+
+        Each reply is judged alone: a script the server has forgotten is loaded, and only its command sent again.
+        What a decoder raises stands in the place of its reply.
+        """
+        connection = self._commands
+        assert connection is not None
+        connection.send(*[command.words() for command in commands])
+        replies = [connection.read_or_error() for _ in commands]
+        return [self._judge(command, reply) for command, reply in zip(commands, replies, strict=True)]
+
+    def _judge(self, command: Command[Any], reply: Any) -> Any:
+        connection = self._commands
+        assert connection is not None
+        if isinstance(reply, ResponseError):
+            fault = classify(reply, self.where)
+            if fault.action is not Action.LOAD:
+                return fault
+            connection.call("SCRIPT", "LOAD", script(command.name).text)
+            connection.send(command.words())
+            reply = connection.read_or_error()
+            if isinstance(reply, ResponseError):
+                return classify(reply, self.where)
+        try:
+            return command.decode(reply)
+        except Exception as error:
+            return error
+
+    def run(self, steps: Steps[T]) -> T:
+        """Send what `steps` yields one by one; give what it returns.
+
+        Raises:
+            TaskqError: a command met a fault.
+        """
+        reply: Any = None
+        try:
+            while True:
+                (reply,) = self.exchange([steps.send(reply)])
+                if isinstance(reply, Fault):
+                    raise reply.error
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def block(self) -> None:
+        """Ask for a token; the reply makes `blocking` readable."""
+        assert self.blocking is not None
+        self.blocking.send(("BLPOP", *self._wake, round(BLOCK_S * random.uniform(0.8, 1.2), 2)))
+        self.blocked = True
+
+    def token(self) -> bool:
+        """Read the reply to `block`: True for a token, False if its time was over."""
+        assert self.blocking is not None
+        self.blocked = False
+        return self.blocking.read() is not None

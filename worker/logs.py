@@ -1,0 +1,41 @@
+"""The worker's log lines: text for people, or one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+
+from taskq.worker.config import WorkerConfig
+
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, pid, message, the traceback, and what `extra=` gave."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give one line; what JSON cannot hold is shown by its repr."""
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "pid": record.process,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        line.update({name: value for name, value in record.__dict__.items() if name not in _STANDARD})
+        return json.dumps(line, default=repr, ensure_ascii=False)
+
+
+def set_up_logs(config: WorkerConfig) -> None:
+    """Send the root logger to standard error, unless the app has set up logging; set the level of `taskq`."""
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        text = logging.Formatter("%(asctime)s %(process)d %(levelname)-7s %(name)s: %(message)s")
+        handler.setFormatter(JsonFormatter() if config.log_json else text)
+        root.addHandler(handler)
+    logging.getLogger("taskq").setLevel(config.log_level.upper())

@@ -1,0 +1,141 @@
+"""Async tasks: on the event loop of the process's main thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine, Generator, Sequence
+from typing import Any
+
+from taskq.broker.commands.working import Kind
+from taskq.context import CURRENT
+from taskq.errors import SoftTimeout
+from taskq.middleware import arun
+from taskq.worker.desk import Desk
+from taskq.worker.job import Job
+from taskq.worker.verdict import HardTimeout, Verdict
+
+
+class LoopRunner:
+    """Runs async jobs, up to `concurrency` at once; slots are numbered from `first_slot`."""
+
+    def __init__(
+        self, desk: Desk, concurrency: int, loop: asyncio.AbstractEventLoop, first_slot: int
+    ) -> None:
+        self.waiting: deque[Job] = deque()
+        self._desk = desk
+        self._loop = loop
+        self._free = list(range(first_slot, first_slot + concurrency))
+        self._tasks: dict[Job, asyncio.Task[None]] = {}
+        self._interrupts: dict[Job, type[BaseException]] = {}
+        self._pumping = False
+
+    def offer(self, jobs: Sequence[Job]) -> None:
+        """Take jobs over. Called by the engine's thread, as is all that is public here."""
+        self.waiting.extend(jobs)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Have the loop look at what waits."""
+        if not self._pumping and self._free:
+            self._pumping = True
+            self._loop.call_soon_threadsafe(self._pump)
+
+    def running(self) -> list[Job]:
+        """What runs now."""
+        return list(self._tasks)
+
+    def interrupt(self, job: Job, error: type[BaseException]) -> None:
+        """Raise `error` where the task awaits."""
+        self._loop.call_soon_threadsafe(self._throw, job, error)
+
+    def _throw(self, job: Job, error: type[BaseException]) -> None:
+        task = self._tasks.get(job)
+        if task is not None:
+            if error is SoftTimeout:
+                self._interrupts[job] = error
+            task.cancel()
+
+    def _pump(self) -> None:
+        self._pumping = False
+        while self._free:
+            try:
+                job = self.waiting.popleft()
+            except IndexError:
+                return
+            slot = self._free.pop()
+            if self._desk.admit(job, slot):
+                self._tasks[job] = self._loop.create_task(self._run(job, slot))
+            else:
+                self._free.append(slot)
+
+    async def _run(self, job: Job, slot: int) -> None:
+        desk, hooks, message = self._desk, self._desk.hooks, job.message
+        context = desk.context(job)
+        CURRENT.set(context)
+        value, error = None, None
+        try:
+            args, kwargs = job.task.codec.decode_call(message.args, message.kwargs)
+            if hooks.before_task:
+                await arun(hooks.before_task, context)
+            work = job.task.function(*args, **kwargs)
+            value = await (_Interruptible(work, self._interrupts, job) if job.soft_ms else work)
+        except BaseException as raised:  # noqa: BLE001 - SystemExit too: a task does not end its worker
+            error = raised
+        took = desk.leave(job, slot)
+        self._tasks.pop(job, None)
+        self._interrupts.pop(job, None)
+        self._free.append(slot)
+        if isinstance(error, asyncio.CancelledError) and not job.cancelled:
+            error = HardTimeout() if job.timed_out else RuntimeError("something that the task awaited was cancelled")
+        if hooks.after_task:
+            await arun(hooks.after_task, context, value, error)
+        if error is None:
+            verdict = desk.returned(job, value, took)
+        else:
+            verdict = desk.judge.raised(job, error, desk.started_ms(job), took)
+        await self._tell(context, verdict)
+        desk.engine.submit(job, verdict)
+        if self.waiting:
+            self._pump()
+
+    async def _tell(self, context: Any, verdict: Verdict) -> None:
+        hooks = self._desk.hooks
+        if verdict.kind is Kind.RETRY:
+            await arun(hooks.before_retry, context, verdict.error, verdict.ms)
+            await arun(hooks.after_retry, context, verdict.error, verdict.ms)
+        elif verdict.kind is Kind.FAILED:
+            await arun(hooks.before_failure, context, verdict.error)
+            await arun(hooks.after_failure, context, verdict.error)
+
+
+class _Interruptible:
+    """Awaits a coroutine such that a cancel can arrive in it as another exception: asyncio cannot throw one.
+
+    `SoftTimeout` reaches the task this way, at the place where it awaits.
+    """
+
+    def __init__(
+        self, work: Coroutine[Any, Any, Any], interrupts: dict[Job, type[BaseException]], job: Job
+    ) -> None:
+        self._work, self._interrupts, self._job = work, interrupts, job
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        work = self._work
+        step, arg = work.send, None
+        try:
+            while True:
+                awaited = step(arg)
+                try:
+                    step, arg = work.send, (yield awaited)
+                except asyncio.CancelledError as cancelled:
+                    interrupt = self._interrupts.pop(self._job, None)
+                    if interrupt is not None:
+                        task = asyncio.current_task()
+                        if task is not None:
+                            task.uncancel()
+                    step, arg = work.throw, (interrupt() if interrupt else cancelled)
+                except BaseException as error:  # noqa: BLE001 - whatever the awaited future raises belongs inside
+                    step, arg = work.throw, error
+        except StopIteration as end:
+            return end.value

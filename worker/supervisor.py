@@ -1,0 +1,320 @@
+"""The supervisor: the parent that owns leases, limits and signals, and never runs user code.
+
+One thread, one selector. It makes children, beats for them, sees them die, gives back what they held, replaces
+them, and ends them when it is told to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from taskq.broker import Broker
+from taskq.errors import BrokerError
+from taskq.worker.banner import banner
+from taskq.worker.child import EXIT_NOT_LOADED, Report
+from taskq.worker.config import WorkerConfig
+from taskq.worker.custody import Custody, processes_of
+from taskq.worker.health import Health
+from taskq.worker.logs import set_up_logs
+from taskq.worker.offspring import Offspring, make_child
+from taskq.worker.sweeper import Sweeper
+from taskq.worker.testimony import monotonic_ms
+
+log = logging.getLogger("taskq.worker")
+
+_BEAT_S = 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+
+OK, FAILED = 0, 1
+
+
+class Supervisor:
+    """Runs one `taskq worker`."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self.config = config
+        self.children: list[Offspring] = []
+        self._selector = selectors.DefaultSelector()
+        self._report: Report | None = None
+        self._broker: Broker | None = None
+        self._custody: Custody | None = None
+        self._sweeper: Sweeper | None = None
+        self._health: Health | None = None
+        self._stopping = False
+        self._code = OK
+        self._finished = 0
+        """Children that found all queues empty, with `burst`."""
+        self._quick_deaths = 0
+        self._make_at = 0.0
+        self._next_beat = self._next_sweep = 0.0
+        self._signals: list[int] = []
+        self._signal_reader, self._signal_writer = os.pipe()
+        self._turned = time.monotonic()
+
+    # -- the life of the worker
+
+    def run(self) -> int:
+        """Work until told to stop; gives the exit code: 0, 1 if it could not work, 3 if the app cannot be loaded."""
+        set_up_logs(self.config)
+        for fd in (self._signal_reader, self._signal_writer):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(self._signal_writer, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, self._note)
+        self._selector.register(self._signal_reader, selectors.EVENT_READ, self._drain_signals)
+        if self.config.health:
+            self._health = Health(self.config.health, {"/livez": self._not_live, "/readyz": self._not_ready})
+            self._health.start(self._selector)
+        self._make(first=True)
+        try:
+            while self.children or not (self._stopping or self._finished >= self.config.processes):
+                self._turn()
+        finally:
+            self._end()
+        return self._code
+
+    def _turn(self) -> None:
+        now = self._turned = time.monotonic()
+        wait = min(self._next_beat, self._make_at or now + _BEAT_S) - now
+        for key, _ in self._selector.select(max(0.0, min(wait, 0.25 if self._has_deadlines() else _BEAT_S))):
+            key.data()
+        while self._signals:
+            self._heed(self._signals.pop(0))
+        now = time.monotonic()
+        self._bury()
+        self._enforce(now)
+        if now >= self._next_beat:
+            self._next_beat = now + _BEAT_S
+            self._look_after(now)
+        self._populate(now)
+
+    def _end(self) -> None:
+        for child in self.children:
+            child.kill()
+        deadline = time.monotonic() + 5.0
+        while self._custody and self._custody.pending() and time.monotonic() < deadline:
+            try:
+                self._custody.settle_estates()
+            except BrokerError:
+                time.sleep(0.2)
+        if self._health:
+            self._health.stop()
+        if self._broker:
+            self._broker.close()
+        signal.set_wakeup_fd(-1)
+
+    # -- signals
+
+    def _note(self, number: int, _frame: Any) -> None:
+        self._signals.append(number)
+
+    def _drain_signals(self) -> None:
+        os.read(self._signal_reader, 4096)
+
+    def _heed(self, number: int) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            if self._stopping:
+                self._force()
+            else:
+                self.stop()
+        elif number == signal.SIGHUP and not self._stopping:
+            log.info("reloading: each process is replaced by one that imports the code anew")
+            for child in self.children:
+                self._replace(child)
+
+    def stop(self) -> None:
+        """Stop claiming, let what runs end within the grace, then give it back."""
+        grace_s = self.config.grace_ms / 1_000
+        log.info("stopping: running tasks have %g s; a second signal stops at once", grace_s)
+        self._stopping = True
+        for child in self.children:
+            child.stop(grace_s)
+
+    def _force(self) -> None:
+        log.warning("stopping at once: what runs goes back, uncharged")
+        for child in self.children:
+            child.given_up = True
+            child.kill()
+
+    # -- children
+
+    def _make(self, first: bool = False) -> Offspring:
+        child = make_child(self.config, first, self._close_inherited)
+        self.children.append(child)
+        self._selector.register(child.channel, selectors.EVENT_READ, lambda: self._hear(child))
+        return child
+
+    def _close_inherited(self) -> None:
+        """Close in a forked child what only its parent needs."""
+        self._selector.close()
+        os.close(self._signal_reader)
+        os.close(self._signal_writer)
+        for child in self.children:
+            child.close()
+        if self._health:
+            self._health.close()
+        if self._broker:
+            self._broker.close()  # redis-py closes the copy without a goodbye to the server
+
+    def _hear(self, child: Offspring) -> None:
+        for message in child.channel.messages():
+            if message["kind"] == "born":
+                child.process = message["process"]
+            elif message["kind"] == "ready":
+                child.ready = True
+                self._quick_deaths = 0
+                self._ready(msgspec.convert(message["report"], Report))
+            elif message["kind"] == "failed":
+                log.error("%s", message["error"])
+        if child.channel.closed:
+            self._selector.unregister(child.channel)  # it has died, or is about to: `_bury` sees to it
+            child.channel.close()
+
+    def _ready(self, report: Report) -> None:
+        if self._report is None:
+            self._broker = Broker(report.url, report.namespace, shards=report.shards, patience=0.0, timeout=2.0)
+            self._custody = Custody(self._broker, report.lease_ms)
+            self._sweeper = Sweeper(self._broker, report.lease_ms, report.queues)
+            for line in banner(self.config, report, self._broker):
+                log.info("%s", line)
+            self._next_beat = 0.0
+        self._report = report
+
+    def _populate(self, now: float) -> None:
+        """Make what is missing, once the first child has shown that the app can be loaded."""
+        for child in self.children:
+            if child.successor is not None and child.successor.ready:
+                child.successor = None
+                child.stop(self.config.grace_ms / 1_000)
+        if self._stopping or self._report is None or now < self._make_at:
+            return
+        self._make_at = 0.0
+        wanted = self.config.processes - sum(1 for child in self.children if self._counts(child)) - self._finished
+        for _ in range(wanted):
+            self._make()
+
+    @staticmethod
+    def _counts(child: Offspring) -> bool:
+        return child.stopping_until is None and child.successor is None
+
+    def _replace(self, child: Offspring) -> None:
+        if self._counts(child):
+            child.successor = self._make()
+
+    # -- watching
+
+    def _bury(self) -> None:
+        for child in list(self.children):
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid:
+                self.children.remove(child)
+                self._mourn(child, status)
+
+    def _mourn(self, child: Offspring, status: int) -> None:
+        if not child.channel.closed:
+            self._hear(child)  # its last words
+        if not child.channel.closed:
+            self._selector.unregister(child.channel)
+        code = os.waitstatus_to_exitcode(status)
+        if self._custody:
+            self._custody.inherit(child)
+        for other in self.children:
+            if other.successor is child:
+                other.successor = None
+        child.close()
+        if code == 0 and child.ready:
+            if self.config.burst:
+                self._finished += 1
+            elif child.stopping_until is None and not self._stopping:
+                log.info("pid %d has ended, as somebody asked it to", child.pid)
+            return
+        if self._report is None:
+            self._code = code if code > 0 else FAILED
+            self._stopping = True
+            return
+        if code != EXIT_NOT_LOADED:
+            how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+            log.error("pid %d ended %s", child.pid, how)
+        if child.was_quick() and not child.killed_for:
+            self._quick_deaths += 1
+            pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (self._quick_deaths - 1))
+            self._make_at = time.monotonic() + pause
+
+    def _enforce(self, now: float) -> None:
+        """Kill what its own process could not end."""
+        now_ms = monotonic_ms()
+        for child in self.children:
+            over = frozenset(one.g for one in child.testimony.running() if 0 < one.kill_at_ms <= now_ms)
+            if over and not child.killed_for:
+                log.error("pid %d is killed: %d task(s) did not heed their hard timeout", child.pid, len(over))
+                child.killed_for = over
+                child.kill()
+            elif child.stopping_until is not None and now > child.stopping_until and not child.given_up:
+                log.warning("pid %d did not end within the grace and is killed; what it ran goes back", child.pid)
+                child.given_up = True
+                child.kill()
+
+    def _has_deadlines(self) -> bool:
+        return any(child.stopping_until is not None or child.testimony.running() for child in self.children)
+
+    def _look_after(self, now: float) -> None:
+        if self._custody is None or self._sweeper is None:
+            for child in self.children:
+                child.testimony.beat()
+            return
+        self._custody.beat(self.children)
+        for child in self.children:
+            self._look_at(child)
+        if now >= self._next_sweep:
+            self._next_sweep = now + self._sweeper.every_s
+            self._sweeper.sweep(processes_of(self.children), now)
+
+    def _look_at(self, child: Offspring) -> None:
+        assert self._custody is not None
+        silent = child.ready and child.testimony.engine_silent_ms() > self._custody.lease_ms / 2
+        if silent and not child.wedged and child.process:
+            try:
+                self._custody.return_unstarted(child)
+                child.wedged = True
+            except BrokerError as error:
+                log.debug("%s", error)
+        elif not silent:
+            child.wedged = False
+        config = self.config
+        if not child.ready or not self._counts(child) or self._stopping or config.burst:
+            return
+        if config.max_tasks and child.testimony.done() >= config.max_tasks:
+            why = f"it has run {child.testimony.done()} tasks"
+        elif config.max_age_ms and child.age() * 1_000 >= config.max_age_ms:
+            why = f"it is {child.age():.0f} s old"
+        elif config.max_memory and (memory := child.memory()) > config.max_memory:
+            why = f"it uses {memory // 1_000_000} MB"
+        else:
+            return
+        log.info("pid %d is replaced: %s", child.pid, why)
+        self._replace(child)
+
+    # -- health
+
+    def _not_live(self) -> str:
+        if self._report is not None and not self.children and not self._stopping:
+            return "no process lives"
+        return ""
+
+    def _not_ready(self) -> str:
+        if self._stopping:
+            return "stopping"
+        if self._custody is None or not any(child.ready for child in self.children):
+            return "starting"
+        silent = time.monotonic() - self._custody.beaten
+        if silent > self._custody.lease_ms / 2_000:
+            return f"the server has not answered for {silent:.1f} s"
+        return ""

@@ -1,0 +1,146 @@
+"""Sync tasks: threads that are started as needed and take from the deque themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from taskq.broker.commands.working import Kind
+from taskq.context import CURRENT
+from taskq.middleware import run as run_hooks
+from taskq.worker.desk import Desk
+from taskq.worker.job import BRISK_S, Job
+from taskq.worker.verdict import Verdict
+
+
+class _Slot:
+    """One thread's place. The lock closes the window in which an exception may be raised in its task."""
+
+    __slots__ = ("interrupted", "job", "lock", "number", "thread")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.thread = 0
+        self.job: Job | None = None
+        self.interrupted = False
+        self.lock = threading.Lock()
+
+
+class ThreadRunner:
+    """Runs sync jobs on up to `concurrency` threads; slots are numbered from 0.
+
+    A job that takes no time needs no second thread: one is woken only for what is long, unknown or has waited.
+    """
+
+    def __init__(self, desk: Desk, concurrency: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.waiting: deque[Job] = deque()
+        self._desk = desk
+        self._loop = loop
+        self._slots = [_Slot(number) for number in range(concurrency)]
+        self._threads = 0
+        self._idle = 0
+        self._wake = threading.Semaphore(0)
+
+    def offer(self, jobs: Sequence[Job]) -> None:
+        """Take jobs over."""
+        self.waiting.extend(jobs)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Wake a thread, or start one."""
+        if self._idle > 0:
+            self._wake.release()
+        elif self._threads < len(self._slots):
+            slot = self._slots[self._threads]
+            self._threads += 1
+            self._wake.release()
+            threading.Thread(target=self._run, args=(slot,), name=f"taskq-{slot.number}", daemon=True).start()
+
+    def running(self) -> list[Job]:
+        """What runs now."""
+        return [job for slot in self._slots[: self._threads] if (job := slot.job) is not None]
+
+    def interrupt(self, job: Job, error: type[BaseException]) -> None:
+        """Raise `error` in the thread that runs `job`, when it next runs Python code."""
+        for slot in self._slots[: self._threads]:
+            with slot.lock:
+                if slot.job is job:
+                    slot.interrupted = True
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(slot.thread), ctypes.py_object(error))
+
+    def _run(self, slot: _Slot) -> None:
+        slot.thread = threading.get_ident()
+        waiting, desk = self.waiting, self._desk
+        while True:
+            self._idle += 1
+            self._wake.acquire()
+            self._idle -= 1
+            while waiting:
+                try:
+                    job = waiting.popleft()
+                except IndexError:
+                    break
+                if waiting and job.gauge.mean > BRISK_S:
+                    self.nudge()
+                if desk.admit(job, slot.number):
+                    desk.engine.submit(job, self._attempt(slot, job))
+
+    def _attempt(self, slot: _Slot, job: Job) -> Verdict:
+        desk = self._desk
+        token = CURRENT.set(desk.context(job))
+        value, error = None, None
+        slot.job = job
+        try:
+            value = self._call(job)
+        except BaseException as raised:  # noqa: BLE001 - SystemExit too: a task does not end its worker
+            error = raised
+        try:
+            with slot.lock:
+                slot.job = None
+        except BaseException as late:  # noqa: BLE001 - an interrupt that came between the end and the lock
+            slot.job = None
+            error = error or late
+        if slot.interrupted:
+            self._absorb(slot)
+        took = desk.leave(job, slot.number)
+        try:
+            return self._verdict(job, value, error, took)
+        finally:
+            CURRENT.reset(token)
+
+    def _call(self, job: Job) -> object:
+        task, message, hooks = job.task, job.message, self._desk.hooks
+        args, kwargs = task.codec.decode_call(message.args, message.kwargs)
+        if hooks.before_task:
+            run_hooks(hooks.before_task, CURRENT.get(), loop=self._loop)
+        return task.function(*args, **kwargs)
+
+    def _verdict(self, job: Job, value: object, error: BaseException | None, took: float) -> Verdict:
+        desk, hooks = self._desk, self._desk.hooks
+        context = CURRENT.get()
+        if hooks.after_task:
+            run_hooks(hooks.after_task, context, value, error, loop=self._loop)
+        if error is None:
+            verdict = desk.returned(job, value, took)
+        else:
+            verdict = desk.judge.raised(job, error, desk.started_ms(job), took)
+        if verdict.kind is Kind.RETRY:
+            run_hooks(hooks.before_retry, context, verdict.error, verdict.ms, loop=self._loop)
+            run_hooks(hooks.after_retry, context, verdict.error, verdict.ms, loop=self._loop)
+        elif verdict.kind is Kind.FAILED:
+            run_hooks(hooks.before_failure, context, verdict.error, loop=self._loop)
+            run_hooks(hooks.after_failure, context, verdict.error, loop=self._loop)
+        return verdict
+
+    @staticmethod
+    def _absorb(slot: _Slot) -> None:
+        # The exception that was asked for may still be on its way; it must not strike the next task.
+        slot.interrupted = False
+        try:
+            for _ in range(1_000):
+                pass
+        except BaseException:  # noqa: BLE001
+            pass

@@ -1,0 +1,126 @@
+"""The verdict on a job: which kind of end it came to, and what of it is stored."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+
+from taskq.broker.commands.working import Kind, Outcome7
+from taskq.errors import ArgumentMismatch, NotEncodable, TaskqError
+from taskq.record import Outcome, RemoteError, encode_outcome
+from taskq.retry import Reject, Retry
+from taskq.worker.job import Job
+
+_LONGEST_TEXT = 16_384
+
+
+class HardTimeout(BaseException):
+    """Raised in a task whose timeout is over. No Exception, so that `except Exception` does not swallow it."""
+
+
+class CancelRequested(BaseException):
+    """Raised in a thread whose task somebody cancelled; async tasks get asyncio's CancelledError."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What `settle` is told of one job. `ms` is the record's TTL, or the delay of a retry."""
+
+    kind: Kind
+    ms: int = 0
+    took: float = 0.0
+    """Seconds of monotonic time that the run took."""
+    outcome: bytes = b""
+    error: BaseException | None = None
+    still_runs: bool = False
+    """Committed by hand, or at the start: the job goes on, and its end is not settled again."""
+
+    def words(self, job: Job) -> Outcome7:
+        """As `settle.lua` takes it."""
+        took_ms = round(self.took * 1_000)
+        return (job.id, job.g, self.kind.value, self.ms, job.task.name, took_ms, self.outcome)
+
+
+def remote_error(error: BaseException) -> RemoteError:
+    """Give an exception as text, cut in the middle where it is very long."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    frames = "".join(traceback.format_exception(error)) if error.__traceback__ else ""
+    return RemoteError(name, _cut(_text(error)), _cut(frames))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return f"<{type(error).__name__} whose text cannot be made>"
+
+
+def _cut(text: str) -> str:
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    half = _LONGEST_TEXT // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Turns what a run gave into a verdict. TTLs are those of the app, in ms, where the task has none."""
+
+    result_ttl_ms: int
+    dedupe_ttl_ms: int
+    dead_ttl_ms: int
+
+    def result_ttl(self, job: Job) -> int:
+        """How long the result of a job is kept, 0 for not at all."""
+        if job.message.result_ttl_ms is not None:
+            return job.message.result_ttl_ms
+        own = job.task.options.result_ttl_ms
+        return self.result_ttl_ms if own is None else own
+
+    def ttl(self, job: Job) -> int:
+        """How long the record stays: its id must be known as long as a repeat may come."""
+        return max(self.result_ttl(job), self.dedupe_ttl_ms)
+
+    def succeeded(self, job: Job, result: bytes | None, started_ms: int, took: float) -> Verdict:
+        """It returned; `result` is the codec's bytes."""
+        if self.result_ttl(job) == 0:
+            result = None
+        outcome = Outcome(started_ms, took * 1_000, job.attempt, result, None, job.task.name, job.process)
+        return Verdict(Kind.SUCCEEDED, self.ttl(job), took, encode_outcome(outcome))
+
+    def raised(self, job: Job, error: BaseException, started_ms: int, took: float) -> Verdict:
+        """It raised: again later, or failed for good. What cannot be mended by running it again is not retried."""
+        if job.cancelled and not isinstance(error, Exception):
+            return self.ended(job, Kind.CANCELLED, error, started_ms, took)
+        if isinstance(error, HardTimeout):
+            error = _timeout(job, error)
+        delay = None
+        if not isinstance(error, (Reject, ArgumentMismatch, NotEncodable)):
+            delay = job.task.options.retry.next_delay_ms(error, job.failures, job.message.max_retries)
+        if delay is not None:
+            return Verdict(Kind.RETRY, delay, took, error=error)
+        if isinstance(error, Retry) and error.__cause__ is not None:
+            error = error.__cause__
+        return self.ended(job, Kind.FAILED, error, started_ms, took)
+
+    def ended(
+        self, job: Job, kind: Kind, error: BaseException | None = None, started_ms: int = 0, took: float = 0.0
+    ) -> Verdict:
+        """It came to an end without a result: failed, cancelled or expired."""
+        text = None if error is None else remote_error(error)
+        outcome = Outcome(started_ms, took * 1_000, job.attempt, None, text, job.task.name, job.process)
+        ttl = self.dead_ttl_ms if kind is Kind.FAILED else self.ttl(job)
+        return Verdict(kind, ttl, took, encode_outcome(outcome), error)
+
+    def unreadable(self, id: str, g: int, error: Exception) -> Outcome7:
+        """What no worker of this release can read is dead-lettered and quarantined."""
+        outcome = encode_outcome(Outcome(error=remote_error(error)))
+        return (id, g, Kind.UNREADABLE.value, self.dead_ttl_ms, "-", 0, outcome)
+
+
+def _timeout(job: Job, error: HardTimeout) -> TaskqError:
+    seconds = (job.hard_ms or 0) / 1_000
+    late = TaskqError(f"the task did not end within its timeout of {seconds:g} s")
+    return late.with_traceback(error.__traceback__)
