@@ -74,8 +74,7 @@ class Declaring(ABC):
             checked = options_of(self._queue, **options)
         except (ValueError, TypeError) as error:
             raise ConfigurationError(f"the task at {place}: {error}") from error
-        kind: type[Task[..., Any]] = AsyncTask if is_async(function) else SyncTask
-        task = kind(self._home(), name, function, checked)
+        task = _class_for(function)(self._home(), name, function, checked)
         self._add(task)
         return task
 
@@ -87,6 +86,10 @@ class Declaring(ABC):
                 f"{place_of(task.function)}; give one of them another name="
             )
         self.tasks[task.name] = task
+
+
+def _class_for(function: Callable[..., Any]) -> type[Task[..., Any]]:
+    return AsyncTask if is_async(function) else SyncTask
 
 
 def _same_declaration(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

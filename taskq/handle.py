@@ -25,9 +25,15 @@ from taskq.record import Record, RemoteError, State, parse_record
 if TYPE_CHECKING:
     from taskq.broker import Broker
     from taskq.broker.command import Steps
+    from taskq.broker.inbox import Inbox
     from taskq.middleware import Hooks
 
 R = TypeVar("R", covariant=True)
+
+
+def seconds(timeout: Duration | None) -> float | None:
+    """Give a timeout as the standard library takes it."""
+    return None if timeout is None else to_ms(timeout) / 1_000
 
 
 class Application(Protocol):
@@ -68,10 +74,15 @@ class TaskHandle(Generic[R]):
         return f"<TaskHandle {self.id}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, TaskHandle) and self.id == other.id and self.app is other.app
+        return isinstance(other, TaskHandle) and (self.id, self.app.config) == (other.id, other.app.config)
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+    @property
+    def inbox(self) -> Inbox:
+        """Where this client hears of the end."""
+        return self.app.broker.inbox_of(self.id)
 
     def result(self, timeout: Duration | None = None, *, allow_block: bool = False) -> R:
         """Wait for the end and give what the task returned.
@@ -85,31 +96,28 @@ class TaskHandle(Generic[R]):
         """
         refuse_in_task("result", allow_block)
         warn_in_loop("result", "aresult")
-        if self.end is not None:
-            return self.unpack(self.end)
-        broker = self.app.broker
-        inbox = broker.inbox_of(self.id)
-        future = inbox.watch([self.id])[self.id]
-        try:
-            end = future.result(None if timeout is None else to_ms(timeout) / 1_000)
-        except TimeoutError:
-            end = broker.run(self._end_after(timeout))
-        finally:
-            if not future.done():
-                inbox.forget([self.id])
-        return self.unpack(end)
+        if self.end is None:
+            future = self.inbox.watch([self.id])[self.id]
+            try:
+                self.end = future.result(seconds(timeout))
+            except TimeoutError:
+                raise self._late(timeout) from None
+            finally:
+                if not future.done():
+                    self.inbox.forget([self.id])
+        return self._unpack(self.end)
 
     async def aresult(self, timeout: Duration | None = None) -> R:  # noqa: ASYNC109 - as `result` has it
         """As `result`, on the running loop. A task may use it: it holds its slot meanwhile, and no thread."""
-        if self.end is not None:
-            return self.unpack(self.end)
-        broker = self.app.broker
-        try:
-            async with asyncio.timeout(None if timeout is None else to_ms(timeout) / 1_000):
-                end = await broker.inbox_of(self.id).awatch(self.id)
-        except TimeoutError:
-            end = await broker.arun(self._end_after(timeout))
-        return self.unpack(end)
+        if self.end is None and timeout == 0:  # a wait of no time would not even look
+            self.end = await self.app.broker.arun(self._end_by_now())
+        elif self.end is None:
+            try:
+                async with asyncio.timeout(seconds(timeout)):
+                    self.end = await self.inbox.awatch(self.id)
+            except TimeoutError:
+                raise self._late(timeout) from None
+        return self._unpack(self.end)
 
     def status(self) -> State:
         """Say where the task stands.
@@ -180,20 +188,18 @@ class TaskHandle(Generic[R]):
             raise self._unknown()
         return state  # type: ignore[no-any-return]
 
-    def _end_after(self, timeout: Duration | None) -> Steps[Record]:
-        # A last look: with a timeout near zero the end may be there, and no one had the time to tell.
+    def _end_by_now(self) -> Steps[Record]:
         record, _ = yield from self._look()
         if record is None or not record.state.ended:
-            raise ResultTimeout(
-                f"task {self.id} has not ended within {timeout}; it may still run, and succeed"
-            )
+            raise self._late(0)
         return record
 
-    def unpack(self, end: Record | None) -> R:
-        """Give the result that is in `end`, or raise what `result` raises; None: nothing is known of it."""
+    def _late(self, timeout: Duration | None) -> ResultTimeout:
+        return ResultTimeout(f"task {self.id} has not ended within {timeout}; it may still run, and succeed")
+
+    def _unpack(self, end: Record | None) -> R:
         if end is None:
             raise self._unknown()
-        self.end = end
         outcome = end.outcome
         if end.state is State.FAILED:
             raise self._failed(outcome.error if outcome else None)
