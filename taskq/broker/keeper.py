@@ -254,11 +254,11 @@ class Keeper:
                     stderr=log,
                     pass_fds=(lock,),
                 )
-                process.stdin.write(f"{state.port} {state.password}\n".encode())  # type: ignore[union-attr]
-                process.stdin.flush()  # type: ignore[union-attr]
             except OSError as error:
                 log.write(f"{error}\n".encode())
                 return False
+        with contextlib.suppress(BrokenPipeError):  # it has ended already, as will be seen
+            os.write(process.stdin.fileno(), f"{state.port} {state.password}\n".encode())  # type: ignore[union-attr]
         if not self._is_up(process, state):
             process.kill()
             process.wait()

