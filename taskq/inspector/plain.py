@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import date, time, timedelta
-from typing import Any
+from typing import Any, cast
 
 from taskq.codec.values import decode_value
 
@@ -37,6 +37,7 @@ class _Plain:
         self._left = _MOST
 
     def of(self, value: Any, depth: int) -> Any:
+        kind = cast("type[object]", type(value))
         self._left -= 1
         if self._left < 0 or depth > _DEEPEST:
             return CUT
@@ -47,7 +48,6 @@ class _Plain:
             return int(value) if bits <= _LONGEST_INT_BITS else f"<int of {bits} bits>"
         if isinstance(value, float):
             return value if math.isfinite(value) else str(value)
-        kind: Any = type(value)
         if kind is dict:
             return self._mapping(value, depth)
         if kind in (list, tuple, set, frozenset):

@@ -1,0 +1,57 @@
+"""The command line. Each command is imported when it is used, for `taskq --help` is to come at once.
+
+A command returns an exit code of `exits`, or None for 0. Errors of taskq become one line on standard error
+here and nowhere else; `TASKQ_DEBUG=1` shows where they came from.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from taskq.cli.exits import Exit, code_of
+from taskq.cli.output import printable
+from taskq.cli.root import root
+from taskq.errors import TaskqError
+
+__all__ = ["main", "run"]
+
+
+def main() -> None:
+    """Run the command that the process was started with, and end the process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; gives its exit code."""
+    try:
+        code = root.main(list(arguments), prog_name="taskq", standalone_mode=False)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "taskq"
+        return _end(f"{error.format_message()} See `{command} --help`.", Exit.USAGE, error)
+    except click.ClickException as error:
+        return _end(error.format_message(), error.exit_code, error)
+    except click.Abort as error:
+        return _end(
+            "nothing was done" if isinstance(error.__context__, EOFError) else "interrupted",
+            Exit.INTERRUPTED,
+            error,
+        )
+    except TaskqError as error:
+        return _end(str(error), code_of(error), error)
+    except Exception as error:  # noqa: BLE001 (a bug of ours is told as one)
+        traceback.print_exc()
+        return _end(f"this is a bug of taskq: {error!r}", Exit.BUG, error)
+    return code if isinstance(code, int) else Exit.OK
+
+
+def _end(message: str, code: int, error: Exception) -> int:
+    if os.environ.get("TASKQ_DEBUG") and code != Exit.BUG:
+        traceback.print_exception(error)
+    one_line = " ".join(message.split())
+    click.echo(f"taskq: {printable(one_line)}", err=True)
+    return code

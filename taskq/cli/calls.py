@@ -1,0 +1,230 @@
+"""`taskq enqueue`, `result`, `cancel`."""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from taskq.cli.exits import Exit
+from taskq.cli.loading import app_options, check_app_spec, load_app
+from taskq.cli.output import compact, line, show
+from taskq.cli.server_options import Server, find_url, json_option, url_options, with_server
+from taskq.cli.values import duration_ms, json_of
+from taskq.errors import ResultTimeout
+from taskq.inspector import operations
+from taskq.inspector.detail import Detail, detail
+from taskq.inspector.processes import registered
+from taskq.record import State
+
+if TYPE_CHECKING:
+    from taskq.app import TaskQ
+
+
+_ENDED = {state.value for state in State if state.ended}
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task has come to; `error` is `type: message`."""
+
+    id: str
+    state: str
+    has_result: bool
+    result: Any
+    error: str | None
+    took_ms: int | None
+
+
+wait_options = (
+    click.option("--wait", is_flag=True, help="Wait for its end, for ever unless --timeout is given."),
+    click.option(
+        "--timeout",
+        metavar="DURATION",
+        callback=duration_ms,
+        help="Wait this long at most: 30, 500ms, 10m. Implies --wait.",
+    ),
+)
+
+
+@click.command
+@click.argument("name")
+@click.option(
+    "--args",
+    metavar="JSON",
+    callback=json_of(list, "'[1, \"two\"]'"),
+    help="Positional arguments, a JSON list.",
+)
+@click.option(
+    "--kwargs",
+    metavar="JSON",
+    callback=json_of(dict, "'{\"to\": 1}'"),
+    help="Named arguments, a JSON object.",
+)
+@click.option("--queue", metavar="NAME", help="Where it waits; by default where the task is declared.")
+@click.option("--priority", type=click.IntRange(0, 9), help="0 to 9, 9 is served first.")
+@click.option(
+    "--delay", metavar="DURATION", callback=duration_ms, help="Not before this long from now: 30, 10m, 2h."
+)
+@click.option("--key", metavar="TEXT", help="While a task of this key lives, nothing is enqueued.")
+@click.option("--id", "task_id", metavar="ID", help="The task's id, in place of a made one.")
+@wait_options[0]
+@wait_options[1]
+@app_options
+@url_options
+@json_option
+def enqueue(
+    name: str,
+    args: list[Any] | None,
+    kwargs: dict[str, Any] | None,
+    queue: str | None,
+    wait: bool,
+    timeout: int | None,
+    app: str | None,
+    app_dir: str,
+    url: str | None,
+    namespace: str,
+    as_json: bool,
+    **given: Any,
+) -> int | None:
+    """Enqueue the task NAME, and print its id.
+
+    With -A the app's code checks the arguments. Without, the task must be one that workers have registered;
+    with --queue it may be any.
+    """
+    application, server = _application(app, app_dir, url, namespace)
+    try:
+        if name in application.tasks:
+            _ = server.shards  # a server that is away is told at once; an app's own client is patient
+        else:
+            _check_registered(server, name, queue, bool(app))
+        sender = application.named(name, queue).using(**_options(given))
+        handle = sender.enqueue(*(args or []), **(kwargs or {}))
+        if not (wait or timeout is not None):
+            told = {"id": handle.id, "created": handle.created}
+            show(as_json, told, lambda _: _tell(handle.id, handle.created))
+            return None
+        if not as_json:
+            line(f"taskq: waiting for {handle.id}", error=True)
+        return _finish(_await_end(server, handle.id, timeout), as_json)
+    finally:
+        application.close()
+        server.broker.close()
+
+
+def _application(app: str | None, app_dir: str, url: str | None, namespace: str) -> tuple[TaskQ, Server]:
+    from taskq.app import TaskQ
+
+    # An app reads the environment when it is made, and it counts more than code: as the command line does.
+    if url:
+        os.environ["TASKQ_REDIS_URL"] = url
+    chosen = click.get_current_context().get_parameter_source("namespace")
+    if chosen is not click.core.ParameterSource.DEFAULT:
+        os.environ["TASKQ_NAMESPACE"] = namespace
+    application = load_app(check_app_spec(app), app_dir) if app else TaskQ("taskq", namespace=namespace)
+    namespace = application.config.namespace
+    os.environ["TASKQ_REDIS_URL"] = found = find_url(url or application.config.redis_url, namespace)
+    return application, Server(found, namespace)
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    delay_ms = given.pop("delay")
+    given["id"] = given.pop("task_id")
+    given["delay"] = None if delay_ms is None else delay_ms / 1_000
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _check_registered(server: Server, name: str, queue: str | None, with_app: bool) -> None:
+    if queue:
+        return
+    known = [task.name for task in server.run(registered(server.shards))]
+    if name in known:
+        return
+    near = get_close_matches(name, known, 1)
+    meant = f"; do you mean {near[0]!r}?" if near else "; `taskq registered` lists them."
+    by = "neither the app nor any worker knows" if with_app else "no worker has registered"
+    raise click.UsageError(f"{by} a task {name!r}{meant} With --queue it is enqueued all the same.")
+
+
+def _tell(task_id: str, created: bool) -> None:
+    line(task_id)
+    if not created:
+        line("taskq: nothing was enqueued: this task was there already", error=True)
+
+
+@click.command
+@click.argument("id")
+@wait_options[0]
+@wait_options[1]
+@with_server
+def result(server: Server, id: str, wait: bool, timeout: int | None, as_json: bool) -> int:
+    """Print the result of the task ID as JSON.
+
+    Exit code 1 if it ended without one, 4 if it has not ended yet.
+    """
+    if wait or timeout is not None:
+        return _finish(_await_end(server, id, timeout), as_json)
+    return _finish(server.run(detail(server.keys_of(id), id)), as_json)
+
+
+def _await_end(server: Server, id: str, timeout_ms: int | None) -> Detail:
+    keys = server.keys_of(id)
+    found = server.run(detail(keys, id))  # says what is wrong with an id of which nothing is known
+    if found.state in _ENDED:
+        return found
+    future = server.broker.inbox_of(id).watch([id])[id]
+    try:
+        future.result(None if timeout_ms is None else timeout_ms / 1_000)
+    except TimeoutError:
+        raise ResultTimeout(f"task {id} has not ended within {timeout_ms} ms: it is {found.state}") from None
+    return server.run(detail(keys, id))
+
+
+def _finish(found: Detail, as_json: bool) -> int:
+    error = f"{found.error.type}: {found.error.message}" if found.error else None
+    outcome = Outcome(
+        id=found.id,
+        state=found.state,
+        has_result=found.has_result,
+        result=found.result,
+        error=error,
+        took_ms=found.took_ms,
+    )
+    show(as_json, outcome, _show_outcome)
+    if found.state == State.SUCCEEDED.value:
+        return Exit.OK
+    return Exit.NO if found.state in _ENDED or found.unreadable else Exit.WAITING
+
+
+def _show_outcome(outcome: Outcome) -> None:
+    if outcome.has_result:
+        line(compact(outcome.result, 1 << 30))
+    elif outcome.state == State.SUCCEEDED.value:
+        line(f"taskq: task {outcome.id} succeeded; its result was not kept", error=True)
+    elif outcome.error:
+        more = f"(`taskq task {outcome.id}` shows the traceback)"
+        line(f"taskq: task {outcome.id} failed: {outcome.error} {more}", error=True)
+    else:
+        line(f"taskq: task {outcome.id} is {outcome.state}", error=True)
+
+
+_SAID = {
+    State.CANCELLED: "is cancelled and will not run",
+    State.RUNNING: "runs; its process was asked to stop it",
+}
+
+
+@click.command
+@click.argument("id")
+@with_server
+def cancel(server: Server, id: str, as_json: bool) -> int:
+    """Cancel the task ID: one that waits never starts, one that runs is asked to stop.
+
+    Exit code 1 if it had ended before.
+    """
+    state = server.run(operations.cancel(server.keys_of(id), id, server.keep_ms))
+    said = _SAID.get(state, f"had ended before: it {state.value}")
+    show(as_json, {"id": id, "state": state.value}, lambda _: line(f"task {id} {said}"))
+    return Exit.OK if state in _SAID else Exit.NO

@@ -1,0 +1,141 @@
+"""What commands print: one JSON document, or text for people. Neither ever carries a control character."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+
+def show(as_json: bool, document: Any, people: Callable[[Any], None]) -> None:
+    """Print `document`: as JSON, or as `people` prints it."""
+    if as_json:
+        # ASCII alone: whatever a task's arguments have in them, a terminal sees escapes.
+        click.echo(json.dumps(msgspec.to_builtins(document), ensure_ascii=True, indent=2))
+    else:
+        people(document)
+
+
+def line(text: str = "", *, error: bool = False) -> None:
+    """Print one line to standard output, or to standard error."""
+    click.echo(printable(text), err=error)
+
+
+def lines(text: str) -> None:
+    """Print text of several lines."""
+    for one in text.splitlines():
+        line(one)
+
+
+def printable(text: str) -> str:
+    """Give `text` with each character that is none to see as its escape: it came from who knows whom."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def cut(text: str, width: int) -> str:
+    """Give at most `width` characters of `text`."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+Cell = str | int | None
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    """Print rows under their headings, numbers to the right; nothing is shown for None."""
+    cells = [[printable(_shown(cell)) for cell in row] for row in rows]
+    right = [
+        bool(rows) and all(cell is None or isinstance(cell, int) for cell in column)
+        for column in _turned(rows)
+    ]
+    right += [False] * (len(columns) - len(right))
+    if not (_is_rich() and _rich_table(columns, cells, right)):
+        _plain_table(columns, cells, right)
+
+
+def fields(pairs: Sequence[tuple[str, Cell]]) -> None:
+    """Print names and values, one pair a line; those without a value are left out."""
+    known = [(name, value) for name, value in pairs if value is not None and value != ""]
+    width = max((len(name) for name, _ in known), default=0)
+    for name, value in known:
+        line(f"{name:<{width}}  {_shown(value)}")
+
+
+def _turned(rows: Sequence[Sequence[Cell]]) -> list[tuple[Cell, ...]]:
+    return list(zip(*rows, strict=True))
+
+
+def _shown(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    return f"{cell:,}" if isinstance(cell, int) else cell
+
+
+def _is_rich() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]) -> bool:
+    try:
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column, to_right in zip(columns, right, strict=True):
+        drawn.add_column(column, justify="right" if to_right else "left", overflow="fold")
+    for row in cells:
+        # As Text: what a task is named is no markup.
+        drawn.add_row(*map(Text, row))
+    Console().print(drawn)
+    return True
+
+
+def _plain_table(columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    for row in (columns, *cells):
+        padded = [
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ]
+        click.echo("  ".join(padded).rstrip())
+
+
+def instant(ms: int | None) -> str | None:
+    """Give an instant in ms since the epoch as UTC, to the second."""
+    if ms is None:
+        return None
+    try:
+        return datetime.fromtimestamp(ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"
+
+
+def span(ms: int | None) -> str | None:
+    """Give a duration in ms in the unit that suits it: `12 ms`, `3.4 s`, `5 m`, `2 h`, `9 d`."""
+    if ms is None:
+        return None
+    if ms < 1_000:
+        return f"{ms} ms"
+    for size, unit in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m")):
+        if ms >= 2 * size:
+            return f"{ms // size} {unit}"
+    return f"{ms / 1_000:.1f} s"
+
+
+def compact(value: Any, width: int) -> str:
+    """Give a JSON value on one line of at most `width` characters."""
+    return cut(json.dumps(value, ensure_ascii=False), width)

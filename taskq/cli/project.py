@@ -1,0 +1,92 @@
+"""`[tool.taskq]` of the current directory's pyproject.toml: a project's defaults, for the command line only.
+
+[tool.taskq]
+app = "shop.tasks:app"
+
+[tool.taskq.worker]
+processes = 4
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from taskq.errors import ConfigurationError
+
+FILE = "pyproject.toml"
+_COMMON = ("app", "app_dir")
+_REFUSED = ("url", "redis_url", "namespace")
+
+
+def project_table() -> dict[str, Any]:
+    """Read `[tool.taskq]`, empty if there is none; names are spelled with `_` then.
+
+    Raises:
+        ConfigurationError: the file is no TOML, or names a server or a namespace.
+    """
+    path = Path(FILE)
+    if not path.is_file():
+        return {}
+    import tomllib
+
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{FILE} cannot be read: {error}") from error
+    return _spelled(content.get("tool", {}).get("taskq", {}))
+
+
+def _spelled(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"[tool.taskq] of {FILE} is no table")
+    table = cast("dict[str, Any]", value)
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        spelled = name.replace("-", "_")
+        if spelled in _REFUSED:
+            raise ConfigurationError(
+                f"[tool.taskq] of {FILE} may not set {name!r}: a checkout must not choose where tasks go; "
+                "use TASKQ_REDIS_URL, TASKQ_NAMESPACE, or the app's code"
+            )
+        found[spelled] = _spelled(value) if isinstance(value, dict) else value
+    return found
+
+
+def check_table(table: dict[str, Any], command: str, found: click.Command, commands: Sequence[str]) -> None:
+    """Hold the table against the commands, and the part of one against its options.
+
+    Raises:
+        ConfigurationError: something in it has no meaning.
+    """
+    for name, value in table.items():
+        if name not in _COMMON and not (name in commands and isinstance(value, dict)):
+            raise ConfigurationError(
+                f"[tool.taskq] of {FILE}: {name!r} is neither a setting nor a command's table"
+            )
+    options = [param.name for param in found.params if isinstance(param, click.Option)]
+    for name in table.get(command, {}):
+        if name not in options:
+            raise ConfigurationError(
+                f"[tool.taskq.{command}] of {FILE}: `taskq {command}` has no option {name!r}"
+            )
+
+
+def defaults(table: dict[str, Any], command: str, found: click.Command) -> dict[str, Any]:
+    """Give what the table says for one command, as click's `default_map` has it."""
+    common = {name: table[name] for name in _COMMON if name in table}
+    if isinstance(found, click.Group):
+        return dict.fromkeys(found.commands, common)
+    many = {param.name for param in found.params if param.multiple or param.nargs != 1}
+    own = {
+        name: _joined(value) if name not in many else value for name, value in table.get(command, {}).items()
+    }
+    return {**common, **own}
+
+
+def _joined(value: Any) -> Any:
+    """A list where the command line has one text with commas."""
+    return ",".join(map(str, cast("list[object]", value))) if isinstance(value, list) else value
