@@ -18,6 +18,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+# A coroutine function is a function, too: the overloads overlap, and the first one that fits is meant.
 class TaskDecorator(Protocol):
     """What `@app.task(…)` with options gives: it makes a function a task."""
 
@@ -43,9 +44,11 @@ class Declaring(ABC):
         """Name a task after its function."""
 
     @overload
-    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
+    def task(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /, **options: Unpack[TaskParameters]
+    ) -> AsyncTask[P, R]: ...
     @overload
-    def task(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...
+    def task(self, function: Callable[P, R], /, **options: Unpack[TaskParameters]) -> SyncTask[P, R]: ...
     @overload
     def task(self, /, **options: Unpack[TaskParameters]) -> TaskDecorator: ...
 
