@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from taskq.cli.exits import Exit
-from taskq.cli.loading import app_options, check_app_spec, load_app
+from taskq.cli.loading import app_options
 from taskq.cli.output import compact, line, show
 from taskq.cli.server_options import Server, find_url, json_option, url_options, with_server
 from taskq.cli.values import duration_ms, json_of
@@ -116,6 +116,7 @@ def enqueue(
 
 def _application(app: str | None, app_dir: str, url: str | None, namespace: str) -> tuple[TaskQ, Server]:
     from taskq.app import TaskQ
+    from taskq.loading import load_app
 
     # An app reads the environment when it is made, and it counts more than code: as the command line does.
     if url:
@@ -123,7 +124,7 @@ def _application(app: str | None, app_dir: str, url: str | None, namespace: str)
     chosen = click.get_current_context().get_parameter_source("namespace")
     if chosen is not click.core.ParameterSource.DEFAULT:
         os.environ["TASKQ_NAMESPACE"] = namespace
-    application = load_app(check_app_spec(app), app_dir) if app else TaskQ("taskq", namespace=namespace)
+    application = load_app(app, app_dir) if app else TaskQ("taskq", namespace=namespace)
     namespace = application.config.namespace
     os.environ["TASKQ_REDIS_URL"] = found = find_url(url or application.config.redis_url, namespace)
     return application, Server(found, namespace)
