@@ -119,6 +119,10 @@ class TaskQ(Declaring):
                     self._broker = Broker(url, self.config.namespace, shards=self.config.shards)
         return self._broker
 
+    def use(self, broker: Broker) -> None:
+        """Send through `broker` from now on. A worker does it, so that its tasks enqueue where it claims."""
+        self._broker = broker
+
     @property
     def hooks(self) -> Hooks:
         """What of `middleware` runs where."""

@@ -15,8 +15,8 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -32,6 +32,7 @@ from taskq.worker.channel import Channel
 from taskq.worker.config import WorkerConfig
 from taskq.worker.desk import Desk
 from taskq.worker.engine import Engine
+from taskq.worker.holdings import Holdings
 from taskq.worker.intake import Intake
 from taskq.worker.ledger import Ledger
 from taskq.worker.life import Life
@@ -70,7 +71,9 @@ def slots_of(config: WorkerConfig) -> int:
 def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, first: bool) -> int:
     """Be a child until told to stop; gives the exit code."""
     set_up_logs(config)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches the whole group; the supervisor decides
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal's Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         app = load_app(config.app, config.app_dir)
@@ -87,16 +90,11 @@ def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, firs
         )
         broker = Broker(url, report.namespace, shards=report.shards)
         report.url = broker.url.url
+        app.use(broker)
+        _run_loop(_Process(config, channel, testimony, app, broker, report, first).run())
     except TaskqError as error:
         channel.send(kind="failed", error=str(error))
         return EXIT_NOT_LOADED
-    except Exception as error:  # noqa: BLE001 - the app's own code at import
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"{config.app} cannot be imported: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
-        channel.send(kind="failed", error=text)
-        return EXIT_NOT_LOADED
-    try:
-        _run_loop(_Process(config, channel, testimony, app, broker, report, first).run())
     except Exception:
         log.exception("this process has to end")
         return 70  # EX_SOFTWARE of sysexits.h
@@ -150,26 +148,29 @@ class _Process:
         app, hooks, loop = self._app, self._hooks, asyncio.get_running_loop()
         engine = self._engine(loop, state)
         ended = asyncio.Event()
-        ready = asyncio.Event()
+        ready, stopped = asyncio.Event(), asyncio.Event()
         failures: list[BaseException] = []
+
+        def tell(event: asyncio.Event) -> None:
+            loop.call_soon_threadsafe(event.set)
 
         def turn() -> None:
             try:
-                engine.run(lambda: loop.call_soon_threadsafe(ready.set))
+                engine.run(opened=lambda: tell(ready), stopped=lambda: tell(stopped))
             except BaseException as error:  # noqa: BLE001 - told to the main thread
                 failures.append(error)
             finally:
-                loop.call_soon_threadsafe(ended.set)
+                tell(ended)
 
         loop.add_signal_handler(signal.SIGTERM, engine.stop)
         threading.Thread(target=turn, name="taskq-engine", daemon=True).start()
-        await _first_of(ready, ended)
+        await _first_of(ready.wait(), ended.wait())
         if not failures:
             self._channel.send(kind="ready", report=msgspec.to_builtins(self._report))
             await arun(hooks.after_process_start, app)
             if self._first:
                 await arun(hooks.after_worker_start, app)
-            await engine_stops(engine, ended)
+            await _first_of(stopped.wait(), ended.wait())
             await arun(hooks.before_process_stop, app)
             if self._first:
                 await arun(hooks.before_worker_stop, app)
@@ -189,23 +190,27 @@ class _Process:
             tasks={task.name: task.options.queue for task in app.tasks.values()},
             info=self._info(),
         )
+        ledger = Ledger(config.log_tasks)
+        holdings = Holdings(Prefetch(config.concurrency), ledger)
+        desk = Desk(holdings, judge, self._hooks, self._testimony, namespace, state)
+        threads = ThreadRunner(desk, config.concurrency, loop)
+        asyncs = LoopRunner(desk, config.concurrency, loop, first_slot=config.concurrency)
+        timeouts = Timeouts(threads, asyncs)
+        holdings.attach(threads, asyncs, timeouts)
         engine = Engine(
             link=Link(self._broker.url, keys, report.queues),
             namespace=namespace,
             life=life,
             intake=Intake(app.tasks, judge),
-            prefetch=Prefetch(config.concurrency),
+            holdings=holdings,
+            timeouts=timeouts,
             testimony=self._testimony,
             channel=self._channel,
-            ledger=Ledger(config.log_tasks),
+            ledger=ledger,
             grace_s=config.grace_ms / 1_000,
             burst=config.burst,
         )
-        desk = Desk(engine, judge, self._hooks, self._testimony, namespace)
-        desk.state = state
-        threads = ThreadRunner(desk, config.concurrency, loop)
-        asyncs = LoopRunner(desk, config.concurrency, loop, first_slot=config.concurrency)
-        engine.attach(threads, asyncs, Timeouts(threads, asyncs))
+        desk.submit = engine.submit
         return engine
 
     def _info(self) -> bytes:
@@ -236,28 +241,23 @@ async def _lifespan(app: TaskQ) -> AsyncIterator[Any]:
     manager = None if app.lifespan is None else app.lifespan(app)
     if manager is None:
         yield None
-    elif hasattr(manager, "__aenter__"):
+    elif isinstance(manager, AbstractAsyncContextManager):
         async with manager as state:
             yield state
-    elif hasattr(manager, "__enter__"):
+    elif isinstance(manager, AbstractContextManager):
         with manager as state:
             yield state
     else:
-        raise ConfigurationError(f"lifespan gave {manager!r}: decorate it with contextlib.asynccontextmanager")
+        raise ConfigurationError(
+            f"lifespan gave {manager!r}: decorate it with contextlib.asynccontextmanager"
+        )
 
 
-async def _first_of(*events: asyncio.Event) -> None:
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
-
-
-async def engine_stops(engine: Engine, ended: asyncio.Event) -> None:
-    """Wait until the engine was told to stop, or has ended."""
-    while not engine.stopping and not ended.is_set():
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), 0.25)
+async def _first_of(*waits: Coroutine[Any, Any, Any]) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
 
 
 def main() -> None:
@@ -275,7 +275,3 @@ def leave(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-if __name__ == "__main__":
-    main()

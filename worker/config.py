@@ -44,6 +44,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Replace a child after this time; 0: never."""
     burst: bool = False
     """End when the queues are empty."""
+    reload: bool = False
+    """Replace the children when a .py file below `app_dir` changes."""
     health: str | None = None
     """`HOST:PORT` for /livez and /readyz; None: off."""
     log_level: str = "INFO"
@@ -64,13 +66,17 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
             if getattr(self, name) < low:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; it must be {low} or more")
         if self.concurrency > 1_000:
-            raise ConfigurationError(f"concurrency is {self.concurrency}; 1000 is the most, use more processes")
+            raise ConfigurationError(
+                f"concurrency is {self.concurrency}; 1000 is the most, use more processes"
+            )
         if self.lease_ms is not None and self.lease_ms < 500:
             raise ConfigurationError(f"lease is {self.lease_ms} ms; it must be 500 ms or more")
         if self.weights and (len(self.weights) != len(self.queues) or min(self.weights) < 1):
             raise ConfigurationError("with weights, every queue needs one of 1 or more: -Q mail=3,default=1")
         if self.max_processes and self.max_processes < self.processes:
-            raise ConfigurationError(f"autoscale goes from {self.processes} to {self.max_processes}: the wrong way")
+            raise ConfigurationError(
+                f"autoscale goes from {self.processes} to {self.max_processes}: the wrong way"
+            )
         if self.start_method not in ("fork", "exec"):
             raise ConfigurationError(f"start_method is {self.start_method!r}; it must be 'fork' or 'exec'")
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from taskq.broker import Broker
-from taskq.broker.commands import working
+from taskq.broker.commands import reading, working
 from taskq.broker.commands.working import Hold, Kind, Outcome7
 from taskq.errors import BrokerError
 from taskq.worker.offspring import Offspring
@@ -18,13 +18,14 @@ log = logging.getLogger("taskq.worker")
 class Custody:
     """Holds the leases of all children of one supervisor."""
 
-    def __init__(self, broker: Broker, lease_ms: int) -> None:
+    def __init__(self, broker: Broker, lease_ms: int, queues: Sequence[str]) -> None:
         self._broker = broker
         self._keys = broker.keys[0]
         self.lease_ms = lease_ms
         self.beaten = time.monotonic()
         """When the server last confirmed a beat."""
         self._estate: list[_Estate] = []
+        self._lists = [key for queue in queues for key in self._keys.lists(queue)]
 
     def beat(self, children: Iterable[Offspring]) -> None:
         """Extend all leases in one call; pass on what was asked, and who was reaped."""
@@ -47,7 +48,11 @@ class Custody:
     @staticmethod
     def _pass_on(child: Offspring, beat: working.Beat) -> None:
         if not beat.alive:
-            log.warning("process %s (pid %d) was given up by another worker, and takes a new name", child.process, child.pid)
+            log.warning(
+                "process %s (pid %d) was given up by another worker, and takes a new name",
+                child.process,
+                child.pid,
+            )
             child.channel.send(kind="reaped", process=child.process)
             child.process = ""
             return
@@ -100,7 +105,12 @@ class Custody:
         while self._broker.call(working.reap(self._keys, estate.process, None)) > 0:
             pass  # what is left had not started, and is charged nothing
         if holds:
-            log.warning("process %s died: %d task(s) went back, %d of them ran", estate.process, len(holds), len(running))
+            log.warning(
+                "process %s died: %d task(s) went back, %d of them ran",
+                estate.process,
+                len(holds),
+                len(running),
+            )
 
     def _settle(self, process: str, holds: dict[str, Hold], kind: Kind) -> None:
         words: list[Outcome7] = [
@@ -109,6 +119,13 @@ class Custody:
         ]
         for start in range(0, len(words), working.BATCH):
             self._broker.call(working.settle(self._keys, process, words[start : start + working.BATCH]))
+
+    def work_is_ready(self) -> bool:
+        """True if a task waits in one of the queues."""
+        try:
+            return bool(self._broker.call(reading.read(self._keys, "EXISTS", *self._lists)))
+        except BrokerError:
+            return False
 
     def pending(self) -> bool:
         """True while something of the dead is still to be given back."""

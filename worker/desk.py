@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from taskq.broker.commands.working import Kind
 from taskq.broker.namespace import Namespace
 from taskq.context import TaskContext
 from taskq.middleware import Hooks
+from taskq.worker.holdings import Holdings
 from taskq.worker.job import Job
 from taskq.worker.testimony import Testimony
 from taskq.worker.timeouts import kill_at_ms
 from taskq.worker.verdict import Judge, Verdict
 
 
-class Reported(Protocol):
-    """Where verdicts go: the engine."""
-
-    epoch: int
-
-    def submit(self, job: Job, verdict: Verdict) -> None:
-        """Take what became of a job."""
-
-
 class Desk:
     """Between the runners and the engine. `state` is what the app's lifespan yielded."""
 
     def __init__(
-        self, engine: Reported, judge: Judge, hooks: Hooks, testimony: Testimony, namespace: Namespace
+        self,
+        holdings: Holdings,
+        judge: Judge,
+        hooks: Hooks,
+        testimony: Testimony,
+        namespace: Namespace,
+        state: Any,
     ) -> None:
-        self.engine, self.judge, self.hooks = engine, judge, hooks
-        self.state: Any = None
+        self.judge, self.hooks, self.state = judge, hooks, state
+        self.submit: Callable[[Job, Verdict], None] = holdings.submit
+        """Where verdicts go: the engine's `submit`, once there is one."""
+        self._holdings = holdings
         self._testimony, self._namespace = testimony, namespace
         self._words = testimony.words
         self._revoked = testimony.revoked()
@@ -45,7 +46,7 @@ class Desk:
         at = self._testimony.word_of(slot)
         self._words[at + 1] = kill_at_ms(job)
         self._words[at] = job.g
-        if job.epoch != self.engine.epoch or self._testimony.revoked() != self._revoked:
+        if job.epoch != self._holdings.epoch or self._testimony.revoked() != self._revoked:
             return self._refuse(job, slot, Verdict(Kind.RELEASED))
         if job.cancelled:
             return self._refuse(job, slot, self.judge.ended(job, Kind.CANCELLED))
@@ -58,7 +59,7 @@ class Desk:
         self._words[self._testimony.word_of(slot)] = 0
         self._revoked = self._testimony.revoked()
         job.started = 0.0
-        self.engine.submit(job, verdict)
+        self.submit(job, verdict)
         return False
 
     def leave(self, job: Job, slot: int) -> float:
@@ -82,7 +83,9 @@ class Desk:
     def returned(self, job: Job, value: Any, took: float) -> Verdict:
         """Judge a run that returned."""
         if job.task.options.ack == "manual" and not job.outcome_given:
-            error = RuntimeError(f"{job.task.name} is declared with ack='manual' and returned without ack() or nack()")
+            error = RuntimeError(
+                f"{job.task.name} is declared with ack='manual' and returned without ack() or nack()"
+            )
             return self.judge.raised(job, error, self.started_ms(job), took)
         try:
             result = job.task.codec.encode_result(value)
@@ -117,4 +120,4 @@ class _Word:
             raise RuntimeError("this task was acknowledged already")
         self._job.outcome_given = True
         verdict.still_runs = True
-        self._desk.engine.submit(self._job, verdict)
+        self._desk.submit(self._job, verdict)

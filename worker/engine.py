@@ -1,69 +1,46 @@
 """The engine: the thread of a child that claims and settles, so that no user code can stall it.
 
 Batches form by themselves: while one turn is on its way, outcomes gather for the next. No timers, no tuning.
-Bias: running a task twice is better than losing it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import selectors
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from taskq.broker.command import Command
-from taskq.broker.commands import working
-from taskq.broker.commands.working import Answer, Batch, ClaimRefused, Kind
+from taskq.broker.commands.working import Batch, Beat, ClaimRefused
 from taskq.broker.conversation import pause_after
 from taskq.broker.faults import DRIVER_ERRORS, Action, Fault
 from taskq.broker.namespace import Namespace
 from taskq.worker.channel import Channel
+from taskq.worker.holdings import NUDGE_S, Holdings
 from taskq.worker.intake import Intake
 from taskq.worker.job import Job
 from taskq.worker.ledger import Ledger
 from taskq.worker.life import Life
 from taskq.worker.link import Link
-from taskq.worker.prefetch import Prefetch
 from taskq.worker.testimony import Testimony
 from taskq.worker.timeouts import Timeouts
 from taskq.worker.verdict import Verdict
 
 log = logging.getLogger("taskq.worker")
 
-PATIENCE_S = 0.050
-"""What has waited this long unstarted is given back: another process may be idle."""
-
-NUDGE_S = 0.004
-"""When the first of those that wait has waited this long, one more thread is woken for it."""
-
 _TICK_S = 1.0
+_LAST_WORDS_S = 2.0
+"""How long after the grace the engine still tries to tell the server."""
 
-
-class Runner(Protocol):
-    """Where jobs run: threads, or the event loop."""
-
-    waiting: deque[Job]
-
-    def offer(self, jobs: Sequence[Job]) -> None:
-        """Take jobs over, and start what can start."""
-
-    def nudge(self) -> None:
-        """Something has waited for long: start one more if possible."""
-
-    def running(self) -> list[Job]:
-        """What runs now."""
-
-    def interrupt(self, job: Job, error: type[BaseException]) -> None:
-        """Raise `error` in a running job; nothing happens if it has just ended."""
+Handler = Callable[[Any], None]
 
 
 class Engine:
-    """Owns what this process has claimed, from the claim to the settled outcome."""
+    """Turns: settle what has ended, claim what there is room for, else wait for news."""
 
     def __init__(
         self,
@@ -72,7 +49,8 @@ class Engine:
         namespace: Namespace,
         life: Life,
         intake: Intake,
-        prefetch: Prefetch,
+        holdings: Holdings,
+        timeouts: Timeouts,
         testimony: Testimony,
         channel: Channel,
         ledger: Ledger,
@@ -80,23 +58,11 @@ class Engine:
         burst: bool,
     ) -> None:
         self._link, self._namespace, self._life = link, namespace, life
-        self._intake, self._prefetch, self._testimony = intake, prefetch, testimony
-        self._channel, self._ledger = channel, ledger
+        self._intake, self._holdings, self._timeouts = intake, holdings, timeouts
+        self._testimony, self._channel, self._ledger = testimony, channel, ledger
         self._grace_s, self._burst = grace_s, burst
-        self._threads: Runner
-        self._loop: Runner
-        self._timeouts: Timeouts
-        self.jobs: dict[str, Job] = {}
-        """What is claimed and not settled, by id."""
-        self.epoch = 0
-        """Raised when everything unstarted is dropped: a job of an older epoch must not start."""
-        self._outcomes: deque[tuple[Job, Verdict]] = deque()
-        self._sent: list[tuple[Job, Verdict]] = []
-        """On its way; sent again unchanged until it is answered."""
-        self._chores: list[tuple[Command[Any], Callable[[Any], None]]] = []
-        """Commands to be sent until they are answered, each with what its reply is given to."""
-        self._careful: Job | None = None
-        self._careful_begun = False
+        self._chores: list[tuple[Command[Any], Handler]] = []
+        """Rare commands, sent until they are answered, each with what its reply is given to."""
         self._asleep = False
         self._wake_reader, self._wake_writer = os.pipe()
         for fd in (self._wake_reader, self._wake_writer):
@@ -105,46 +71,44 @@ class Engine:
         self._selector.register(self._wake_reader, selectors.EVENT_READ, self._woken)
         self._selector.register(channel, selectors.EVENT_READ, self._told)
         self._empty = False
+        """True once a claim gave nothing, until there is a reason to look again."""
         self._due = 0.0
+        """When (monotonic) the agenda's next entry falls due; 0 for never."""
         self._revoked = testimony.revoked()
         self._turned = time.monotonic()
-        self.stopping = False
-        """True once it claims no more."""
+        self._stopping = False
         self._deadline = 0.0
-        self.ended = threading.Event()
-
-    def attach(self, threads: Runner, loop: Runner, timeouts: Timeouts) -> None:
-        """Give the engine its runners, which know the engine."""
-        self._threads, self._loop, self._timeouts = threads, loop, timeouts
+        self._released_all = False
 
     # -- called from other threads
 
     def submit(self, job: Job, verdict: Verdict) -> None:
         """Take what became of a job; it is settled in the next turn."""
-        self._outcomes.append((job, verdict))
+        self._holdings.submit(job, verdict)
         self._notify()
 
     def stop(self) -> None:
-        """Claim no more, release what has not started, end when the rest has, at the latest after the grace."""
-        self._deadline = time.monotonic() + self._grace_s
-        self.stopping = True
-        self._notify()
+        """Claim no more, give back what has not started, end when the rest has, at the latest after the grace."""
+        if not self._stopping:
+            self._deadline = time.monotonic() + self._grace_s
+            self._stopping = True
+            self._notify()
 
     def _notify(self) -> None:
         if self._asleep:
             self._asleep = False
-            try:
+            with contextlib.suppress(BlockingIOError):  # full of wake-ups already
                 os.write(self._wake_writer, b"x")
-            except BlockingIOError:
-                pass  # full of wake-ups already
 
     # -- the thread
 
-    def run(self, opened: Callable[[], None]) -> None:
-        """Turn until stopped. `opened` is called once the process is registered."""
+    def run(self, opened: Callable[[], None], stopped: Callable[[], None]) -> None:
+        """Turn until all has ended. `opened` is called once registered, `stopped` once it claims no more."""
         tries = 0
         try:
             while not self._finished():
+                if self._stopping:
+                    stopped()
                 try:
                     if self._link.blocking is None:
                         self._open()
@@ -154,19 +118,19 @@ class Engine:
                 except DRIVER_ERRORS as error:
                     self._close()
                     if tries == 0:
-                        log.warning("no answer from %s (%s); what runs goes on, trying again", self._link.where, error)
+                        log.warning("no answer (%s); what runs goes on, trying again", error)
                     self._rest(pause_after(tries))
                     tries += 1
         finally:
+            self._ledger.say(at_once=True)
             self._close()
-            self.ended.set()
 
     def _open(self) -> None:
         self._link.open()
         assert self._link.blocking is not None
         self._selector.register(self._link.blocking, selectors.EVENT_READ, self._token)
         if not self._life.process:
-            self._reborn()
+            self._begin_life()
         self._empty = False
 
     def _close(self) -> None:
@@ -174,9 +138,9 @@ class Engine:
             self._selector.unregister(self._link.blocking)
         self._link.close()
 
-    def _reborn(self) -> None:
+    def _begin_life(self) -> None:
         if self._life.process:
-            self._forget("this process was given up, and takes a new name")
+            self._holdings.forget_unstarted("this process was given up, and takes a new name")
         shard = self._life.keys.shard
         if not self._namespace.knows(shard):
             self._link.run(self._namespace.meet(shard))
@@ -184,51 +148,49 @@ class Engine:
         self._channel.send(kind="born", process=self._life.process)
 
     def _finished(self) -> bool:
-        return self.stopping and not (self._sent or self._outcomes or self._chores or self.jobs)
+        if not self._stopping:
+            return False
+        return (
+            self._holdings.empty and not self._chores
+        ) or time.monotonic() > self._deadline + _LAST_WORDS_S
 
     def _turn(self) -> None:
         now = time.monotonic()
+        holdings = self._holdings
         self._testimony.stamp(self._ledger.settled)
         self._notice_gaps(now)
-        if self.stopping:
+        if self._stopping:
             self._wind_down(now)
-        self._release(now)
+        holdings.release_late(now)
         self._timeouts.check(now)
         self._begin_careful()
-        self._collect()
-        room = 0 if self.stopping or self._careful else self._prefetch.room(len(self.jobs))
+        holdings.collect(self._life.process)
         if self._due and now >= self._due:
             self._empty, self._due = False, 0.0
-        if self._empty and not self._sent:
-            room = 0
-        if self._sent or self._chores or room > 0 or self._life.must_beat(self._testimony, now):
+        room = 0 if self._stopping or (self._empty and not holdings.sent) else holdings.room()
+        if holdings.sent or self._chores or room > 0 or self._life.must_beat(self._testimony, now):
             self._exchange(room, now)
         elif not self._finished():
             self._sleep(now)
         self._ledger.say()
 
     def _exchange(self, room: int, now: float) -> None:
-        commands: list[Command[Any]] = []
-        handlers: list[Callable[[Any], None]] = []
-        if self._sent:
-            commands.append(self._life.settle([verdict.words(job) for job, verdict in self._sent]))
-            handlers.append(self._settled)
+        asked: list[tuple[Command[Any], Handler]] = []
+        if sent := self._holdings.sent:
+            outcomes = [verdict.words(job) for job, verdict in sent]
+            asked.append((self._life.settle(outcomes), self._holdings.settled))
         if room > 0:
-            commands.append(self._life.claim(room))
-            handlers.append(self._claimed)
+            asked.append((self._life.claim(room), self._claimed))
         if self._life.must_beat(self._testimony, now):
-            commands.append(self._life.beat(now))
-            handlers.append(self._beaten)
-        chores = list(self._chores)
-        commands += [command for command, _ in chores]
-        handlers += [handle for _, handle in chores]
-        replies = self._link.exchange(commands)
-        self._chores.clear()
-        for reply, handle in zip(replies, handlers, strict=True):
+            asked.append((self._life.beat(now), self._beaten))
+        asked += self._chores
+        replies = self._link.exchange([command for command, _ in asked])
+        for reply, (command, handle) in zip(replies, asked, strict=True):
             if isinstance(reply, Fault):
                 self._failed(reply)
-            else:
-                handle(reply)
+                return  # what stands behind it is asked again: each command is idempotent
+            handle(reply)
+            self._chores = [chore for chore in self._chores if chore[0] is not command]
 
     def _failed(self, fault: Fault) -> None:
         if fault.broken:
@@ -236,50 +198,20 @@ class Engine:
         if fault.action is Action.INIT:
             # The server lost its data: nothing that we hold exists any more; what runs ends as it can.
             self._namespace.lost(self._life.keys.shard)
-            self._reborn()
+            self._begin_life()
         elif "TQHELD" in str(fault.error):
             log.error("%s", fault.error)
-            self._reborn()
+            self._begin_life()
         else:
             log.error("%s", fault.error)
             self._rest(0.5)
 
-    # -- outcomes
-
-    def _collect(self) -> None:
-        sent, outcomes = self._sent, self._outcomes
-        while outcomes and len(sent) < working.BATCH:
-            job, verdict = outcomes.popleft()
-            if self.jobs.get(job.id) is not job:
-                continue  # given back, or dropped, before it ended
-            if not verdict.still_runs:
-                del self.jobs[job.id]
-                if job is self._careful:
-                    self._careful = None
-                if verdict.kind is not Kind.RELEASED:
-                    self._prefetch.freed()
-                if job.outcome_given:
-                    continue
-            if job.process == self._life.process:
-                sent.append((job, verdict))
-            else:
-                self._ledger.lost(job)
-
-    def _settled(self, answers: list[Answer]) -> None:
-        sent, self._sent = self._sent, []
-        for (job, verdict), answer in zip(sent, answers, strict=True):
-            if answer in (Answer.LOST, Answer.GONE):
-                self.jobs.pop(job.id, None)
-                self._ledger.lost(job)
-            elif verdict.still_runs and not job.started:
-                self._start([job])
-        self._ledger.settle(sent, answers)
-
-    # -- claims
+    # -- replies
 
     def _claimed(self, batch: Batch | Exception) -> None:
         if isinstance(batch, ClaimRefused):
             self._life.doubt()
+            self._empty = True  # a beat of our own tells what is the matter
             return
         if isinstance(batch, Exception):
             raise batch
@@ -290,159 +222,83 @@ class Engine:
         self._empty = not batch.tasks
         if batch.tasks:
             self._take(batch, now)
-        elif self._burst and not self.jobs and not self._outcomes:
+        elif self._burst and self._holdings.empty:
             self.stop()
 
     def _take(self, batch: Batch, now: float) -> None:
-        taken = self._intake.take(batch.tasks, self._life.process, self.epoch, now)
+        life = self._life
+        taken = self._intake.take(batch.tasks, life.process, self._holdings.epoch, now)
         for claimed, task in taken.unknown:
-            self._chores.append((self._life.park(claimed.id, claimed.g, task), partial(_parked, claimed.id, task)))
+            self._chores.append((life.park(claimed.id, claimed.g, task), partial(_parked, claimed.id, task)))
         if taken.unreadable:
-            self._chores.append((self._life.settle(taken.unreadable), _nothing))
-        for job in taken.jobs:
-            self.jobs[job.id] = job
-        self._prefetch.took(taken.jobs)
-        self._timeouts.expect(taken.jobs)
-        for job, verdict in taken.verdicts:
-            self.jobs[job.id] = job
-            self._outcomes.append((job, verdict))
-        ready = []
-        for job in taken.jobs:
-            if job.careful:
-                self._careful, self._careful_begun = job, False
-            elif job.task.options.ack == "early":
-                job.outcome_given = True
-                self._outcomes.append((job, self._intake.committed_at_start(job)))
-            else:
-                ready.append(job)
-        self._start(ready)
-
-    def _start(self, jobs: Sequence[Job]) -> None:
-        if not jobs:
-            return
-        loop = [job for job in jobs if job.task.is_async]
-        if loop:
-            self._loop.offer(loop)
-        if len(loop) < len(jobs):
-            self._threads.offer([job for job in jobs if not job.task.is_async] if loop else jobs)
+            self._chores.append((life.settle(taken.unreadable), _nothing))
+        self._holdings.judge(taken.verdicts)
+        self._holdings.take(taken.jobs)
 
     def _begin_careful(self) -> None:
-        job = self._careful
-        if job is None or self._careful_begun or len(self.jobs) > 1 or self.stopping:
-            return
-        (mine,) = self._link.exchange([self._life.start(job.id, job.g)])
-        self._careful_begun = True
-        if mine is True:
-            self._start([job])
+        job = None if self._stopping else self._holdings.careful_turn()
+        if job is not None:
+            (mine,) = self._link.exchange([self._life.start(job.id, job.g)])
+            if isinstance(mine, Fault):
+                self._failed(mine)
+            else:
+                self._holdings.begin_careful(job, mine)
+
+    def _beaten(self, beats: list[Beat]) -> None:
+        (beat,) = beats
+        if beat.alive:
+            self._life.confirmed()
+            self._empty = False
+            self._holdings.cancel(beat.cancels)
         else:
-            self._careful = None
-            self.jobs.pop(job.id, None)
-            self._ledger.lost(job)
+            self._begin_life()
 
-    # -- giving back
-
-    def _release(self, now: float) -> None:
-        for runner in (self._threads, self._loop):
-            waiting = runner.waiting
-            if not waiting:
-                continue
-            waited = now - waiting[0].received
-            if waited > PATIENCE_S:
-                self._give_back(runner, now - PATIENCE_S)
-                self._prefetch.released()
-            elif waited > NUDGE_S:
-                runner.nudge()
-
-    def _give_back(self, runner: Runner, older_than: float) -> None:
-        waiting = runner.waiting
-        while True:
-            try:
-                if waiting[0].received > older_than:
-                    return
-                job = waiting.popleft()
-            except IndexError:
-                return
-            if job.epoch == self.epoch:
-                self._outcomes.append((job, Verdict(Kind.RELEASED)))
-
-    def _drop(self, why: str) -> list[Job]:
-        """Start nothing of what is unstarted: runners refuse what is of an older epoch. Gives what that was."""
-        self.epoch += 1
-        unstarted = [job for job in self.jobs.values() if not job.started]
-        self._threads.waiting.clear()
-        self._loop.waiting.clear()
-        self._careful = None
-        if unstarted:
-            log.warning("dropped %d unstarted task(s): %s", len(unstarted), why)
-        return unstarted
-
-    def _forget(self, why: str) -> None:
-        """Drop what is unstarted and is not ours any more."""
-        for job in self._drop(why):
-            del self.jobs[job.id]
+    # -- what interrupts the routine
 
     def _notice_gaps(self, now: float) -> None:
         gap, self._turned = now - self._turned, now
         if gap > self._life.lease_s / 2:
-            # Paused, with the whole machine maybe: what we hold may be another's by now. The fence decides.
-            held = self._drop(f"this process stood still for {gap:.1f} s")
-            self._outcomes.extend((job, Verdict(Kind.RELEASED)) for job in held)
+            # Paused, with the whole machine maybe: what we hold may be another's by now.
+            self._holdings.return_unstarted(f"this process stood still for {gap:.1f} s")
         if self._testimony.revoked() != self._revoked:
             self._revoked = self._testimony.revoked()
-            self._forget("the supervisor returned them while this process did not answer")
+            self._holdings.forget_unstarted("the supervisor returned them while this process did not answer")
 
     def _wind_down(self, now: float) -> None:
-        for runner in (self._threads, self._loop):
-            self._give_back(runner, now)
-        if self._careful and not self._careful_begun:
-            self._outcomes.append((self._careful, Verdict(Kind.RELEASED)))
-            self._careful = None
-        if now >= self._deadline and self.jobs:
-            log.warning("the grace is over: %d running task(s) go back, uncharged", len(self.jobs))
-            self._outcomes.extend((job, Verdict(Kind.RELEASED)) for job in self.jobs.values())
+        self._holdings.release_unstarted(now)
+        if now >= self._deadline and not self._released_all:
+            self._released_all = True
+            if still := self._holdings.release_all():
+                log.warning("the grace is over: %d running task(s) go back, uncharged", still)
 
     # -- waiting
 
-    def _beaten(self, beats: Any) -> None:
-        (beat,) = beats
-        if beat.alive:
-            self._life.confirmed()
-            self._cancel(beat.cancels)
-        else:
-            self._reborn()
-
-    def _cancel(self, tasks: Mapping[str, int]) -> None:
-        for id, g in tasks.items():
-            job = self.jobs.get(id)
-            if job is not None and job.g == g and not job.cancelled:  # this very claim, for the first time
-                job.cancelled = True
-                self._timeouts.cancel(job)
-
     def _rest(self, seconds: float) -> None:
-        """Wait without a connection; outcomes gather."""
+        """Wait without a connection; outcomes gather, and the supervisor is heard."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
+        while (left := end - time.monotonic()) > 0 and not self._finished():
             self._testimony.stamp(self._ledger.settled)
             self._timeouts.check(time.monotonic())
-            time.sleep(min(left, 0.1))
+            self._listen(min(left, 0.1))
 
     def _sleep(self, now: float) -> None:
-        link = self._link
-        assert link.blocking is not None
-        idle = not self.stopping and not self._careful and self._prefetch.room(len(self.jobs)) > 0
-        if idle and self._empty and not link.blocked:
+        holdings, link = self._holdings, self._link
+        if self._empty and not link.blocked and not self._stopping and holdings.room() > 0:
             link.block()
         self._asleep = True
-        if self._outcomes:  # came between the collecting and now
+        if holdings.outcomes_wait:  # came between the collecting and now
             self._asleep = False
             return
-        timeout = self._timeouts.next_check(now, 0.1 if self._ledger.pending() else _TICK_S)
-        if self._threads.waiting or self._loop.waiting:
+        timeout = self._timeouts.next_check(now, 0.1 if self._ledger.pending else _TICK_S)
+        if holdings.jobs_wait:
             timeout = min(timeout, NUDGE_S)
         if self._due:
             timeout = min(timeout, max(0.0, self._due - now))
-        if self.stopping:
-            timeout = min(timeout, max(0.0, self._deadline - now))
+        if self._stopping:
+            timeout = min(timeout, max(0.01, self._deadline - now))
+        self._listen(timeout)
+
+    def _listen(self, timeout: float) -> None:
         ready = [key.data for key, _ in self._selector.select(timeout)]
         self._asleep = False
         for handle in ready:
@@ -456,18 +312,19 @@ class Engine:
             if message["kind"] == "stop":
                 self.stop()
             elif message["kind"] == "cancel":
-                self._cancel(message["tasks"])
+                self._holdings.cancel(message["tasks"])
             elif message["kind"] == "reaped" and message["process"] == self._life.process:
-                self._reborn()
+                self._life.doubt()  # a beat of our own says the same, in its turn
         if self._channel.closed:
             self._selector.unregister(self._channel)
-            log.warning("the supervisor is gone: this process ends when what it runs has")
+            if not self._stopping:
+                log.warning("the supervisor is gone: this process ends when what it runs has")
             self.stop()
 
     def _token(self) -> None:
         token = self._link.token()
         self._empty = False
-        if token and not self.stopping and self._prefetch.room(len(self.jobs)) <= 0:
+        if token and not self._stopping and self._holdings.room() <= 0:
             # No slot is free: a claim of nothing leaves the token to a neighbour, if there is work.
             (reply,) = self._link.exchange([self._life.claim(0)])
             if isinstance(reply, Batch):
@@ -475,9 +332,9 @@ class Engine:
             self._empty = True
 
 
-def _parked(id: str, task: str, answer: Any) -> None:
+def _parked(id: str, task: str, answer: str) -> None:
     if answer == "p":
-        log.warning("task %s (%s) is unknown here and to every live worker: parked until one registers it", id, task)
+        log.warning("task %s (%s) is unknown to every live worker: parked until one registers it", id, task)
 
 
 def _nothing(_reply: Any) -> None:

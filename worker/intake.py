@@ -16,7 +16,6 @@ from taskq.task import Task
 from taskq.worker.job import Gauge, Job
 from taskq.worker.verdict import Judge, Verdict
 
-
 log = logging.getLogger("taskq.worker")
 
 
@@ -27,7 +26,8 @@ class CrashedTooOften(TaskqError):
 @dataclass(slots=True)
 class Taken:
     """What became of a claim's tasks: jobs to run, verdicts on those that must not, (claimed, task) to park,
-    and, as `settle` takes them, those that nobody can read."""
+    and, as `settle` takes them, those that nobody can read.
+    """
 
     jobs: list[Job] = field(default_factory=list)
     verdicts: list[tuple[Job, Verdict]] = field(default_factory=list)
@@ -64,8 +64,10 @@ class Intake:
                 continue
             job = self._job(one, message, gauge, rest, process, epoch, now)
             if rest.crashes >= job.task.options.max_crashes:
-                error = CrashedTooOften(f"{rest.crashes} times its process died, or had to be killed, while it ran")
-                taken.verdicts.append((job, self._judge.ended(job, Kind.FAILED, error)))
+                died = CrashedTooOften(
+                    f"{rest.crashes} times its process died, or had to be killed, while it ran"
+                )
+                taken.verdicts.append((job, self._judge.ended(job, Kind.FAILED, died)))
             else:
                 taken.jobs.append(job)
         return taken

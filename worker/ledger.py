@@ -55,22 +55,33 @@ class Ledger:
         elapsed = max(now - self._since, 1e-6)
         seconds, name = self._slowest
         log.info(
-            "%d succeeded (%.0f/s), slowest %s in %.1f ms", self._successes, self._successes / elapsed, name, seconds * 1_000
+            "%d succeeded (%.0f/s), slowest %s in %.1f ms",
+            self._successes,
+            self._successes / elapsed,
+            name,
+            seconds * 1_000,
         )
         self._successes, self._slowest = 0, (0.0, "")
         self._since = self._said = now
 
+    @property
     def pending(self) -> bool:
         """True if successes wait to be logged."""
         return self._successes > 0
 
     def lost(self, job: Job) -> None:
         """Another process owns the task, or its record is gone: what this run did is not committed."""
-        log.warning("%s %s was lost: its lease had run out, another process has it; nothing was written", job.task.name, job.id)
+        log.warning(
+            "%s %s was lost: its lease had run out, another process has it; nothing was written",
+            job.task.name,
+            job.id,
+        )
 
 
 def _say(job: Job, verdict: Verdict) -> None:
     if verdict.kind in (Kind.CANCELLED, Kind.EXPIRED):
         log.info("%s %s %s", job.task.name, job.id, verdict.kind.name.lower())
-    elif verdict.kind is Kind.FAILED and not job.started:  # what ran and failed is logged by middleware.FailureLog
+    elif (
+        verdict.kind is Kind.FAILED and not job.started
+    ):  # what ran and failed is logged by middleware.FailureLog
         log.error("%s %s failed for good without a run: %s", job.task.name, job.id, verdict.error)

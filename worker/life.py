@@ -92,4 +92,3 @@ class Life:
     def confirmed(self) -> None:
         """A beat said that the lease holds."""
         self._doubts = False
-

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from taskq.broker.command import Command, Steps, script
 from taskq.broker.connect import ServerURL
 from taskq.broker.connection import Connection
-from taskq.broker.faults import Action, Fault, ResponseError, classify
+from taskq.broker.faults import Action, Fault, Refusal, classify
 from taskq.broker.keys import Keys
 
 T = TypeVar("T")
@@ -65,14 +65,14 @@ class Link:
     def _judge(self, command: Command[Any], reply: Any) -> Any:
         connection = self._commands
         assert connection is not None
-        if isinstance(reply, ResponseError):
+        if isinstance(reply, Refusal):
             fault = classify(reply, self.where)
             if fault.action is not Action.LOAD:
                 return fault
             connection.call("SCRIPT", "LOAD", script(command.name).text)
             connection.send(command.words())
             reply = connection.read_or_error()
-            if isinstance(reply, ResponseError):
+            if isinstance(reply, Refusal):
                 return classify(reply, self.where)
         try:
             return command.decode(reply)

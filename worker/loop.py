@@ -87,7 +87,11 @@ class LoopRunner:
         self._interrupts.pop(job, None)
         self._free.append(slot)
         if isinstance(error, asyncio.CancelledError) and not job.cancelled:
-            error = HardTimeout() if job.timed_out else RuntimeError("something that the task awaited was cancelled")
+            error = (
+                HardTimeout()
+                if job.timed_out
+                else RuntimeError("something that the task awaited was cancelled")
+            )
         if hooks.after_task:
             await arun(hooks.after_task, context, value, error)
         if error is None:
@@ -95,7 +99,7 @@ class LoopRunner:
         else:
             verdict = desk.judge.raised(job, error, desk.started_ms(job), took)
         await self._tell(context, verdict)
-        desk.engine.submit(job, verdict)
+        desk.submit(job, verdict)
         if self.waiting:
             self._pump()
 

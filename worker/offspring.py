@@ -124,8 +124,8 @@ def _execute(config: WorkerConfig, first: bool, theirs: Channel, testimony: Test
             "first": first,
         }
     )
-    child = subprocess.Popen(  # noqa: S603 - this very interpreter
-        [sys.executable, "-m", "taskq.worker.child"],
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from taskq.worker.child import main; main()"],
         stdin=subprocess.PIPE,
         pass_fds=(theirs.fileno(), testimony.fd),
     )

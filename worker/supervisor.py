@@ -11,13 +11,13 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from taskq.broker import Broker
-from taskq.errors import BrokerError
+from taskq.errors import BrokerError, ConfigurationError
+from taskq.worker.autoscale import Autoscale
 from taskq.worker.banner import banner
 from taskq.worker.child import EXIT_NOT_LOADED, Report
 from taskq.worker.config import WorkerConfig
@@ -27,6 +27,7 @@ from taskq.worker.logs import set_up_logs
 from taskq.worker.offspring import Offspring, make_child
 from taskq.worker.sweeper import Sweeper
 from taskq.worker.testimony import monotonic_ms
+from taskq.worker.watcher import Watcher
 
 log = logging.getLogger("taskq.worker")
 
@@ -48,7 +49,12 @@ class Supervisor:
         self._custody: Custody | None = None
         self._sweeper: Sweeper | None = None
         self._health: Health | None = None
+        self._watcher: Watcher | None = None
+        self._autoscale = Autoscale(
+            config.processes, config.max_processes or config.processes, config.concurrency
+        )
         self._stopping = False
+        self._not_loaded = ""
         self._code = OK
         self._finished = 0
         """Children that found all queues empty, with `burst`."""
@@ -62,7 +68,11 @@ class Supervisor:
     # -- the life of the worker
 
     def run(self) -> int:
-        """Work until told to stop; gives the exit code: 0, 1 if it could not work, 3 if the app cannot be loaded."""
+        """Work until told to stop; gives the exit code: 0, or 1 if the first process died before it could work.
+
+        Raises:
+            ConfigurationError: the app cannot be loaded, or the server cannot be used as it is named.
+        """
         set_up_logs(self.config)
         for fd in (self._signal_reader, self._signal_writer):
             os.set_blocking(fd, False)
@@ -73,12 +83,17 @@ class Supervisor:
         if self.config.health:
             self._health = Health(self.config.health, {"/livez": self._not_live, "/readyz": self._not_ready})
             self._health.start(self._selector)
+        if self.config.reload:
+            self._watcher = Watcher(self.config.app_dir)
+            self._selector.register(self._watcher, selectors.EVENT_READ, self._code_changed)
         self._make(first=True)
         try:
             while self.children or not (self._stopping or self._finished >= self.config.processes):
                 self._turn()
         finally:
             self._end()
+        if self._not_loaded:
+            raise ConfigurationError(self._not_loaded)
         return self._code
 
     def _turn(self) -> None:
@@ -105,6 +120,8 @@ class Supervisor:
                 self._custody.settle_estates()
             except BrokerError:
                 time.sleep(0.2)
+        if self._watcher:
+            self._watcher.stop()
         if self._health:
             self._health.stop()
         if self._broker:
@@ -126,9 +143,22 @@ class Supervisor:
             else:
                 self.stop()
         elif number == signal.SIGHUP and not self._stopping:
-            log.info("reloading: each process is replaced by one that imports the code anew")
-            for child in self.children:
-                self._replace(child)
+            self._reload()
+
+    def _reload(self) -> None:
+        log.info("reloading: each process is replaced by one that imports the code anew")
+        for child in list(self.children):
+            self._replace(child)
+
+    def _code_changed(self) -> None:
+        assert self._watcher is not None
+        changed = self._watcher.changed()
+        if changed:
+            log.info("changed: %s", changed)
+            self._reload()
+        else:
+            self._selector.unregister(self._watcher)
+            log.error("the watching of %s has ended; the code is not reloaded any more", self.config.app_dir)
 
     def stop(self) -> None:
         """Stop claiming, let what runs end within the grace, then give it back."""
@@ -159,6 +189,8 @@ class Supervisor:
         os.close(self._signal_writer)
         for child in self.children:
             child.close()
+        if self._watcher:
+            self._watcher.close()
         if self._health:
             self._health.close()
         if self._broker:
@@ -173,15 +205,20 @@ class Supervisor:
                 self._quick_deaths = 0
                 self._ready(msgspec.convert(message["report"], Report))
             elif message["kind"] == "failed":
-                log.error("%s", message["error"])
+                if self._report is None:
+                    self._not_loaded = message["error"]
+                else:
+                    log.error("%s", message["error"])
         if child.channel.closed:
             self._selector.unregister(child.channel)  # it has died, or is about to: `_bury` sees to it
             child.channel.close()
 
     def _ready(self, report: Report) -> None:
         if self._report is None:
-            self._broker = Broker(report.url, report.namespace, shards=report.shards, patience=0.0, timeout=2.0)
-            self._custody = Custody(self._broker, report.lease_ms)
+            self._broker = Broker(
+                report.url, report.namespace, shards=report.shards, patience=0.0, timeout=2.0
+            )
+            self._custody = Custody(self._broker, report.lease_ms, report.queues)
             self._sweeper = Sweeper(self._broker, report.lease_ms, report.queues)
             for line in banner(self.config, report, self._broker):
                 log.info("%s", line)
@@ -197,9 +234,11 @@ class Supervisor:
         if self._stopping or self._report is None or now < self._make_at:
             return
         self._make_at = 0.0
-        wanted = self.config.processes - sum(1 for child in self.children if self._counts(child)) - self._finished
-        for _ in range(wanted):
+        present = [child for child in self.children if self._counts(child)]
+        for _ in range(self._autoscale.wanted - self._finished - len(present)):
             self._make()
+        for child in present[self._autoscale.wanted :]:
+            child.stop(self.config.grace_ms / 1_000)
 
     @staticmethod
     def _counts(child: Offspring) -> bool:
@@ -237,7 +276,7 @@ class Supervisor:
                 log.info("pid %d has ended, as somebody asked it to", child.pid)
             return
         if self._report is None:
-            self._code = code if code > 0 else FAILED
+            self._code = FAILED
             self._stopping = True
             return
         if code != EXIT_NOT_LOADED:
@@ -254,11 +293,15 @@ class Supervisor:
         for child in self.children:
             over = frozenset(one.g for one in child.testimony.running() if 0 < one.kill_at_ms <= now_ms)
             if over and not child.killed_for:
-                log.error("pid %d is killed: %d task(s) did not heed their hard timeout", child.pid, len(over))
+                log.error(
+                    "pid %d is killed: %d task(s) did not heed their hard timeout", child.pid, len(over)
+                )
                 child.killed_for = over
                 child.kill()
             elif child.stopping_until is not None and now > child.stopping_until and not child.given_up:
-                log.warning("pid %d did not end within the grace and is killed; what it ran goes back", child.pid)
+                log.warning(
+                    "pid %d did not end within the grace and is killed; what it ran goes back", child.pid
+                )
                 child.given_up = True
                 child.kill()
 
@@ -271,6 +314,9 @@ class Supervisor:
                 child.testimony.beat()
             return
         self._custody.beat(self.children)
+        if self.config.max_processes:
+            running = sum(len(child.testimony.running()) for child in self.children)
+            self._autoscale.look(running, self._custody.work_is_ready, now)
         for child in self.children:
             self._look_at(child)
         if now >= self._next_sweep:

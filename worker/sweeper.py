@@ -38,7 +38,9 @@ class Sweeper:
         try:
             self._reap(ours, now)
             for tail in self._broker.call(working.mend(self._keys, self._queues)):
-                log.error("the key %s%s had a wrong type and was moved to wrong:%s", self._keys.prefix, tail, tail)
+                log.error(
+                    "the key %s%s had a wrong type and was moved to wrong:%s", self._keys.prefix, tail, tail
+                )
             self._walk()
         except BrokerError as error:
             log.debug("no sweep: %s", error)
@@ -52,7 +54,9 @@ class Sweeper:
                 continue
             left = self._broker.call(working.reap(self._keys, process, beats))
             if left >= 0:
-                log.warning("process %s has not beaten for %.1f s: what it held went back", process, self._lease_s)
+                log.warning(
+                    "process %s has not beaten for %.1f s: what it held went back", process, self._lease_s
+                )
             while left > 0:
                 left = self._broker.call(working.reap(self._keys, process, beats))
 
@@ -70,7 +74,9 @@ class Sweeper:
             else (count, now)
             for process, count in beats.items()
         }
-        return {process: count for process, (count, since) in self._seen.items() if now - since > self._lease_s}
+        return {
+            process: count for process, (count, since) in self._seen.items() if now - since > self._lease_s
+        }
 
     def _walk(self) -> None:
         pattern = self._keys.record("*")

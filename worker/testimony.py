@@ -83,9 +83,7 @@ class Testimony:
         """What the child runs, or ran when it died."""
         words = self.words
         return [
-            Running(words[at], words[at + 1])
-            for at in range(_SLOTS, _SLOTS + 2 * self.slots, 2)
-            if words[at]
+            Running(words[at], words[at + 1]) for at in range(_SLOTS, _SLOTS + 2 * self.slots, 2) if words[at]
         ]
 
     def close(self) -> None:

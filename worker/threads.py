@@ -69,7 +69,9 @@ class ThreadRunner:
             with slot.lock:
                 if slot.job is job:
                     slot.interrupted = True
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(slot.thread), ctypes.py_object(error))
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                        ctypes.c_ulong(slot.thread), ctypes.py_object(error)
+                    )
 
     def _run(self, slot: _Slot) -> None:
         slot.thread = threading.get_ident()
@@ -86,7 +88,7 @@ class ThreadRunner:
                 if waiting and job.gauge.mean > BRISK_S:
                     self.nudge()
                 if desk.admit(job, slot.number):
-                    desk.engine.submit(job, self._attempt(slot, job))
+                    desk.submit(job, self._attempt(slot, job))
 
     def _attempt(self, slot: _Slot, job: Job) -> Verdict:
         desk = self._desk

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from taskq.worker.job import Job
 from taskq.worker.verdict import CancelRequested, HardTimeout
 
 if TYPE_CHECKING:
-    from taskq.worker.engine import Runner
+    from taskq.worker.holdings import Runner
 
 KILL_AFTER_S = 3.0
 """How long a task may outlive its hard timeout: one that sits in C code is not reached by an exception."""

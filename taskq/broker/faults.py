@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from redis import exceptions as redis
-from redis.exceptions import ResponseError
 
 from taskq.errors import (
     Backpressure,
@@ -22,6 +21,10 @@ from taskq.errors import (
     FormatMismatch,
     TaskqError,
 )
+
+
+Refusal = redis.ResponseError
+"""What the server itself answered with an error; the connection stays good."""
 
 
 class Action(Enum):
@@ -53,7 +56,12 @@ class _Row:
 
 _TABLE = (
     _Row("NOSCRIPT", Action.LOAD, BrokerError, "the server does not keep the script it was just given"),
-    _Row("TQNOMETA", Action.INIT, BrokerDataLost, "the namespace has no meta: the server lost its data or was flushed"),
+    _Row(
+        "TQNOMETA",
+        Action.INIT,
+        BrokerDataLost,
+        "the namespace has no meta: the server lost its data or was flushed",
+    ),
     _Row("TQFORMAT", Action.RAISE, FormatMismatch, "another format version wrote this namespace"),
     _Row("TQFROZEN", Action.REPEAT, BrokerUnavailable, "the namespace is frozen: someone moves its shards"),
     _Row("LOADING", Action.REPEAT, BrokerUnavailable, "the server still loads its data", broken=True),
@@ -70,7 +78,12 @@ _TABLE = (
     _Row("NOPERM", Action.RAISE, BrokerRefused, "this user lacks a right"),
     _Row("NOAUTH", Action.RAISE, BrokerRefused, "the server wants a password"),
     _Row("WRONGPASS", Action.RAISE, BrokerRefused, "the server refuses this user or password"),
-    _Row("UNKNOWN COMMAND", Action.RAISE, ConfigurationError, "the server is too old: Redis 7.0 or Valkey 7.2 is needed"),
+    _Row(
+        "UNKNOWN COMMAND",
+        Action.RAISE,
+        ConfigurationError,
+        "the server is too old: Redis 7.0 or Valkey 7.2 is needed",
+    ),
 )
 
 # redis-py takes the prefix off the messages of the errors it has a class for.
@@ -96,8 +109,14 @@ def classify(error: Exception, where: str) -> Fault:
         if prefix.upper().startswith(row.prefix):
             return Fault(row.action, row.error(f"{row.text} ({where}: {error})"), row.broken)
     if isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
-        return Fault(Action.REPEAT, BrokerUnavailable(f"no answer from {where}: {error or type(error).__name__}"), True)
-    return Fault(Action.RAISE, BrokerError(f"{where} answered: {error}"), broken=not isinstance(error, redis.ResponseError))
+        return Fault(
+            Action.REPEAT, BrokerUnavailable(f"no answer from {where}: {error or type(error).__name__}"), True
+        )
+    return Fault(
+        Action.RAISE,
+        BrokerError(f"{where} answered: {error}"),
+        broken=not isinstance(error, redis.ResponseError),
+    )
 
 
 DRIVER_ERRORS: tuple[type[Exception], ...] = (redis.RedisError, OSError)

@@ -1,0 +1,5 @@
+"""`python -m taskq`: the command line."""
+
+from taskq.cli import main
+
+main()

@@ -1,0 +1,238 @@
+"""What this process has claimed, from the claim to the settled outcome. No input or output here: the engine's books.
+
+Bias: running a task twice is better than losing it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from taskq.broker.commands.working import BATCH, Answer, Kind
+from taskq.worker.job import Job
+from taskq.worker.ledger import Ledger
+from taskq.worker.prefetch import Prefetch
+from taskq.worker.timeouts import Timeouts
+from taskq.worker.verdict import Verdict
+
+log = logging.getLogger("taskq.worker")
+
+PATIENCE_S = 0.050
+"""What has waited this long unstarted is given back: another process may be idle."""
+
+NUDGE_S = 0.004
+"""When the first of those that wait has waited this long, one more thread is woken for it."""
+
+
+class Runner(Protocol):
+    """Where jobs run: threads, or the event loop."""
+
+    waiting: deque[Job]
+
+    def offer(self, jobs: Sequence[Job]) -> None:
+        """Take jobs over, and start what can start."""
+
+    def nudge(self) -> None:
+        """Something has waited for long: start one more if possible."""
+
+    def running(self) -> list[Job]:
+        """What runs now."""
+
+    def interrupt(self, job: Job, error: type[BaseException]) -> None:
+        """Raise `error` in a running job; nothing happens if it has just ended."""
+
+
+class Holdings:
+    """Jobs and their outcomes. All but `submit` is called by the engine's thread."""
+
+    def __init__(self, prefetch: Prefetch, ledger: Ledger) -> None:
+        self._prefetch, self._ledger = prefetch, ledger
+        self._threads: Runner
+        self._loop: Runner
+        self._timeouts: Timeouts
+        self._jobs: dict[str, Job] = {}
+        self._outcomes: deque[tuple[Job, Verdict]] = deque()
+        self._careful: Job | None = None
+        self._careful_begun = False
+        self.epoch = 0
+        """Raised when everything unstarted is dropped: a job of an older epoch must not start."""
+        self.sent: list[tuple[Job, Verdict]] = []
+        """Outcomes on their way; sent again unchanged until they are answered."""
+
+    def attach(self, threads: Runner, loop: Runner, timeouts: Timeouts) -> None:
+        """Give the runners, which report here."""
+        self._threads, self._loop, self._timeouts = threads, loop, timeouts
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @property
+    def outcomes_wait(self) -> bool:
+        """True if an outcome has come that was not collected."""
+        return bool(self._outcomes)
+
+    @property
+    def jobs_wait(self) -> bool:
+        """True if a job has not started for want of a thread or of room on the loop."""
+        return bool(self._threads.waiting or self._loop.waiting)
+
+    @property
+    def empty(self) -> bool:
+        """True if there is nothing left to run or to settle."""
+        return not (self._jobs or self._outcomes or self.sent)
+
+    def room(self) -> int:
+        """How many tasks may be claimed; none while a careful one waits or runs."""
+        return 0 if self._careful else self._prefetch.room(len(self._jobs))
+
+    # -- in
+
+    def take(self, jobs: Sequence[Job]) -> None:
+        """Hold jobs and start them: a careful one once all others have ended, `ack="early"` once it is settled."""
+        self._prefetch.took(jobs)
+        self._timeouts.expect(jobs)
+        ready = []
+        for job in jobs:
+            self._jobs[job.id] = job
+            if job.careful:
+                self._careful, self._careful_begun = job, False
+            elif not job.outcome_given:
+                ready.append(job)
+        self.start(ready)
+
+    def judge(self, verdicts: Sequence[tuple[Job, Verdict]]) -> None:
+        """Hold jobs on which the verdict stands before they run."""
+        for job, verdict in verdicts:
+            self._jobs[job.id] = job
+            self._outcomes.append((job, verdict))
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        """Hand jobs to their runners."""
+        if not jobs:
+            return
+        loop = [job for job in jobs if job.task.is_async]
+        if loop:
+            self._loop.offer(loop)
+        if len(loop) < len(jobs):
+            self._threads.offer([job for job in jobs if not job.task.is_async] if loop else jobs)
+
+    def careful_turn(self) -> Job | None:
+        """Give the careful job if it may start now: it runs while nothing else does."""
+        return self._careful if not self._careful_begun and len(self._jobs) == 1 else None
+
+    def begin_careful(self, job: Job, mine: bool) -> None:
+        """Start the careful job whose start was noted at the server, or drop it if it is another's."""
+        self._careful_begun = True
+        if mine:
+            self.start([job])
+        else:
+            self._careful = None
+            del self._jobs[job.id]
+            self._ledger.lost(job)
+
+    # -- out
+
+    def submit(self, job: Job, verdict: Verdict) -> None:
+        """Take what became of a job. Called from any thread."""
+        self._outcomes.append((job, verdict))
+
+    def collect(self, process: str) -> None:
+        """Put outcomes on their way, a batch at most, under the name of the present life."""
+        sent, outcomes = self.sent, self._outcomes
+        while outcomes and len(sent) < BATCH:
+            job, verdict = outcomes.popleft()
+            if self._jobs.get(job.id) is not job:
+                continue  # given back, or dropped, before it ended
+            if not verdict.still_runs:
+                del self._jobs[job.id]
+                if job is self._careful:
+                    self._careful = None
+                if verdict.kind is not Kind.RELEASED:
+                    self._prefetch.freed()
+                if job.outcome_given:
+                    continue
+            if job.process == process:
+                sent.append((job, verdict))
+            else:
+                self._ledger.lost(job)
+
+    def settled(self, answers: Sequence[Answer]) -> None:
+        """Note what the server said of `sent`; start what was to be settled at its start."""
+        sent, self.sent = self.sent, []
+        for (job, verdict), answer in zip(sent, answers, strict=True):
+            if answer in (Answer.LOST, Answer.GONE):
+                self._jobs.pop(job.id, None)
+                self._ledger.lost(job)
+            elif verdict.still_runs and not job.started:
+                self.start([job])
+        self._ledger.settle(sent, answers)
+
+    # -- giving back
+
+    def release_late(self, now: float) -> None:
+        """Give back what has waited for long, and help along what has waited for a while."""
+        for runner in (self._threads, self._loop):
+            waiting = runner.waiting
+            if not waiting:
+                continue
+            waited = now - waiting[0].received
+            if waited > PATIENCE_S:
+                self._release(runner, now - PATIENCE_S)
+                self._prefetch.released()
+            elif waited > NUDGE_S:
+                runner.nudge()
+
+    def release_unstarted(self, now: float) -> None:
+        """Give back whatever has not started."""
+        for runner in (self._threads, self._loop):
+            self._release(runner, now)
+        if self._careful and not self._careful_begun:
+            self._outcomes.append((self._careful, Verdict(Kind.RELEASED)))
+            self._careful = None
+
+    def release_all(self) -> int:
+        """Give back what still runs, too: its outcome, should it come, is not ours to write. Gives how many."""
+        self._outcomes.extend((job, Verdict(Kind.RELEASED)) for job in self._jobs.values())
+        return len(self._jobs)
+
+    def _release(self, runner: Runner, came_before: float) -> None:
+        waiting = runner.waiting
+        while True:
+            try:
+                if waiting[0].received > came_before:
+                    return
+                job = waiting.popleft()
+            except IndexError:
+                return
+            if job.epoch == self.epoch:
+                self._outcomes.append((job, Verdict(Kind.RELEASED)))
+
+    def bar_unstarted(self, why: str) -> list[Job]:
+        """Let nothing start of what has not: runners refuse a job of an older epoch. Gives those jobs."""
+        self.epoch += 1
+        unstarted = [job for job in self._jobs.values() if not job.started]
+        self._threads.waiting.clear()
+        self._loop.waiting.clear()
+        self._careful = None
+        if unstarted:
+            log.warning("dropped %d unstarted task(s): %s", len(unstarted), why)
+        return unstarted
+
+    def return_unstarted(self, why: str) -> None:
+        """Give back what has not started, if it is still ours: the fence decides."""
+        self._outcomes.extend((job, Verdict(Kind.RELEASED)) for job in self.bar_unstarted(why))
+
+    def forget_unstarted(self, why: str) -> None:
+        """Drop what has not started and is not ours any more."""
+        for job in self.bar_unstarted(why):
+            del self._jobs[job.id]
+
+    def cancel(self, tasks: Mapping[str, int]) -> None:
+        """End tasks (id → g) that somebody cancelled, if these very claims of them are ours."""
+        for id, g in tasks.items():
+            job = self._jobs.get(id)
+            if job is not None and job.g == g and not job.cancelled:
+                job.cancelled = True
+                self._timeouts.cancel(job)
