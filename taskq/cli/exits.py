@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from taskq.errors import (
+    ArgumentMismatch,
     BrokerError,
     BrokerNotConfigured,
     ConfigurationError,
@@ -49,6 +50,7 @@ _CODES: tuple[tuple[type[TaskqError], Exit], ...] = (
     (EnqueueUnknown, Exit.BROKER),
     (TooLate, Exit.BROKER),
     (ConfigurationError, Exit.USAGE),
+    (ArgumentMismatch, Exit.USAGE),
     (NotEncodable, Exit.USAGE),
     (ResultTimeout, Exit.WAITING),
 )

@@ -60,7 +60,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         for column in _turned(rows)
     ]
     right += [False] * (len(columns) - len(right))
-    if not (_is_rich() and _rich_table(columns, cells, right)):
+    if not (is_terminal() and _rich_table(columns, cells, right)):
         _plain_table(columns, cells, right)
 
 
@@ -82,8 +82,16 @@ def _shown(cell: Cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else cell
 
 
-def _is_rich() -> bool:
+def is_terminal() -> bool:
+    """True if a terminal shows the output."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def coloured(text: str, colour: str | None) -> str:
+    """Give `text` in a colour, where a terminal shows it and NO_COLOR does not forbid it."""
+    if colour is None or os.environ.get("NO_COLOR") or not is_terminal():
+        return text
+    return click.style(text, fg=colour)
 
 
 def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]) -> bool:

@@ -1,0 +1,44 @@
+"""`taskq doctor`."""
+
+from __future__ import annotations
+
+import click
+
+from taskq.cli.exits import Exit
+from taskq.cli.output import coloured, line, show
+from taskq.cli.server_options import Server, with_server
+from taskq.inspector.doctor import Diagnosis, Finding, Patient, Status, diagnose
+from taskq.inspector.namespace_checks import NAMESPACE_CHECKS, mend_orphans
+from taskq.inspector.server_checks import SERVER_CHECKS
+
+_COLOURS = {Status.WARNING: "yellow", Status.PROBLEM: "red", Status.OK: "green"}
+
+
+@click.command
+@click.option("--fix", is_flag=True, allow_from_autoenv=False, help="Mend records that nothing points to.")
+@with_server
+def doctor(server: Server, fix: bool, as_json: bool) -> Exit:
+    """Check the server and the namespace, and say what to do.
+
+    Exit code 1 if there is a problem; warnings alone are 0. What the server does not tell is "not checked".
+    """
+    patient = Patient(server.shards)
+    mended = server.run(mend_orphans(patient)) if fix else None
+    findings = server.run(diagnose(patient, (*SERVER_CHECKS, *NAMESPACE_CHECKS)))
+    diagnosis = Diagnosis(findings, mended)
+    show(as_json, diagnosis, _show)
+    return Exit.OK if diagnosis.healthy else Exit.NO
+
+
+def _show(diagnosis: Diagnosis) -> None:
+    width = max(len(finding.check) for finding in diagnosis.findings)
+    for finding in diagnosis.findings:
+        _show_finding(finding, width)
+    if diagnosis.mended is not None:
+        line(f"{diagnosis.mended:,} records were mended")
+
+
+def _show_finding(finding: Finding, width: int) -> None:
+    status = coloured(f"{finding.status.value:<11}", _COLOURS.get(finding.status))
+    click.echo(f"{status}  {finding.check:<{width}}  ", nl=False)
+    line(finding.says)
