@@ -32,7 +32,7 @@ from taskq.sending import Sender
 from taskq.task import Task
 
 if TYPE_CHECKING:
-    from taskq.broker import Broker
+    from taskq.broker.client import Broker
 
 R = TypeVar("R")
 
@@ -113,7 +113,7 @@ class TaskQ(Declaring):
         if self._broker is None:
             with self._lock:
                 if self._broker is None:
-                    from taskq.broker import Broker
+                    from taskq.broker.client import Broker
 
                     url = server_url(self.config.redis_url)
                     self._broker = Broker(url, self.config.namespace, shards=self.config.shards)

@@ -14,7 +14,7 @@ from taskq.origin import qualified_name
 from taskq.task import Task
 
 if TYPE_CHECKING:
-    from taskq.broker import Broker
+    from taskq.broker.client import Broker
     from taskq.broker.command import Steps
     from taskq.middleware import Hooks
 

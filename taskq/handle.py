@@ -23,7 +23,7 @@ from taskq.info import TaskInfo, describe
 from taskq.record import Record, RemoteError, State, parse_record
 
 if TYPE_CHECKING:
-    from taskq.broker import Broker
+    from taskq.broker.client import Broker
     from taskq.broker.command import Steps
     from taskq.broker.inbox import Inbox
     from taskq.middleware import Hooks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from taskq.broker import Broker
+from taskq.broker.client import Broker
 from taskq.broker.command import text
 from taskq.broker.commands import reading
 from taskq.errors import BrokerError

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from taskq.app import TaskQ
-from taskq.broker import Broker
+from taskq.broker.client import Broker
 from taskq.config import server_url
 from taskq.errors import ConfigurationError, TaskqError
 from taskq.loading import load_app

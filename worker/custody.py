@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
-from taskq.broker import Broker
+from taskq.broker.client import Broker
 from taskq.broker.commands import reading, working
 from taskq.broker.commands.working import Hold, Kind, Outcome7
 from taskq.errors import BrokerError

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from taskq.broker import Broker
+from taskq.broker.client import Broker
 from taskq.errors import BrokerError, ConfigurationError
 from taskq.worker.autoscale import Autoscale
 from taskq.worker.banner import banner

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 
-from taskq.broker import Broker
+from taskq.broker.client import Broker
 from taskq.broker.command import text
 from taskq.broker.commands import reading, working
 from taskq.errors import BrokerError

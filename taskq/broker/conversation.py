@@ -66,7 +66,9 @@ def _load(command: Command[Any]) -> Generator[Words | float, Any, None]:
         pass  # the command itself will tell
 
 
-def _meet(namespace: Namespace, shard: int, where: str, patience: float) -> Generator[Words | float, Any, None]:
+def _meet(
+    namespace: Namespace, shard: int, where: str, patience: float
+) -> Generator[Words | float, Any, None]:
     steps = namespace.meet(shard)
     reply = None
     while True:

@@ -18,8 +18,8 @@ from weakref import WeakKeyDictionary
 from taskq.broker.batcher import Batcher
 from taskq.broker.command import Command, text
 from taskq.broker.commands import producing
-from taskq.broker.connection import Connection
 from taskq.broker.connect import ServerURL
+from taskq.broker.connection import Connection
 from taskq.broker.conversation import pause_after
 from taskq.broker.faults import DRIVER_ERRORS
 from taskq.broker.keys import Keys

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from taskq.broker.command import Command, Steps
+from taskq.broker.command import Steps
 from taskq.broker.commands import producing, reading
 from taskq.broker.keys import Keys
 from taskq.errors import FormatMismatch

@@ -18,7 +18,9 @@ _ONE_TRY_S = 4.0
 """Below the socket timeout: an answer that came within it answers what was sent just now, not an old repeat."""
 
 
-def store(namespace: Namespace, envelopes: Sequence[Envelope], not_after_ms: int | None = None) -> Steps[list[Stored]]:
+def store(
+    namespace: Namespace, envelopes: Sequence[Envelope], not_after_ms: int | None = None
+) -> Steps[list[Stored]]:
     """Store messages; gives what was done with each, in their order.
 
     `not_after_ms` (Redis time) is given where the very same messages were sent before; without it they are new,

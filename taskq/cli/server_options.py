@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from taskq.broker import Broker
+from taskq.broker.client import Broker
 from taskq.broker.command import Steps
 from taskq.broker.commands.reading import read
 from taskq.broker.keys import Keys

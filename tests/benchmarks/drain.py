@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from taskq.app import TaskQ
-from taskq.broker import Broker
+from taskq.broker.client import Broker
 from taskq.broker.commands import reading
 from taskq.broker.commands.producing import Envelope
 from taskq.broker.keys import Keys

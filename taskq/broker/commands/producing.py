@@ -13,7 +13,13 @@ from taskq.record import Record, State, parse_record
 BATCH = 256
 """How many messages one `enqueue` takes at most; see DESIGN's bounds a call."""
 
-_ENDS = {"C": State.CANCELLED, "r": State.RUNNING, "S": State.SUCCEEDED, "F": State.FAILED, "E": State.EXPIRED}
+_ENDS = {
+    "C": State.CANCELLED,
+    "r": State.RUNNING,
+    "S": State.SUCCEEDED,
+    "F": State.FAILED,
+    "E": State.EXPIRED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,4 +106,6 @@ def cancel(keys: Keys, id: str, ttl_ms: int) -> Command[State | None]:
 
 def init(keys: Keys, shards: int) -> Command[tuple[str, int]]:
     """Make the shard's `meta` if it is absent; gives its format version and number of shards."""
-    return Command("init", keys.meta, (shards,), lambda reply: (text(reply[0]), int(reply[1] or 0)), keys.shard)
+    return Command(
+        "init", keys.meta, (shards,), lambda reply: (text(reply[0]), int(reply[1] or 0)), keys.shard
+    )

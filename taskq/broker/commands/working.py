@@ -101,9 +101,7 @@ def claim_words(keys: Keys, queues: Sequence[str]) -> tuple[str | int, ...]:
     return (len(queues), *queues, *(key for queue in queues for key in keys.lists(queue)))
 
 
-def claim(
-    keys: Keys, process: str, seq: int, limit: int, queue_words: Sequence[str | int]
-) -> Command[Batch]:
+def claim(keys: Keys, process: str, seq: int, limit: int, queue_words: Sequence[str | int]) -> Command[Batch]:
     """Take up to `limit` tasks; `queue_words` come from `claim_words`."""
     return Command("claim", keys.meta, (process, seq, limit, *queue_words), as_batch, keys.shard)
 

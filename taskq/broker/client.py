@@ -1,0 +1,216 @@
+"""The client of one server and one namespace, as everything above this layer sees it.
+
+It holds the executor, the keys and the error table, and has no method per command: a command is a value from
+`taskq.broker.commands`, and `call` or `acall` sends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar
+from weakref import WeakKeyDictionary
+
+from taskq.broker.batcher import Batcher
+from taskq.broker.command import Command, Steps
+from taskq.broker.commands.producing import BATCH, Envelope, Stored
+from taskq.broker.connect import ServerURL, parse_url, resolve
+from taskq.broker.executor import AsyncExecutor, Executor
+from taskq.broker.inbox import Inbox
+from taskq.broker.keys import Keys
+from taskq.broker.namespace import Namespace
+from taskq.broker.storing import VALIDITY_MS, store
+from taskq.errors import BrokerUnavailable, EnqueueUnknown, TooLate
+
+T = TypeVar("T")
+Loop = asyncio.AbstractEventLoop
+
+
+class Broker:
+    """A client of one namespace. Cheap to make, connects at first use, safe for threads and any number of loops.
+
+    `patience` is how many seconds a command is repeated while the server is away or busy, `timeout` how many one
+    answer may take.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        namespace: str = "taskq",
+        *,
+        shards: int = 1,
+        patience: float = 30.0,
+        timeout: float = 5.0,
+    ) -> None:
+        self._given = parse_url(url)
+        self._url: ServerURL | None = None
+        self.namespace = Namespace(namespace, shards)
+        self._patience, self._timeout = patience, timeout
+        self._executor: Executor | None = None
+        self._lock = threading.Lock()
+        self._loops: WeakKeyDictionary[Loop, AsyncExecutor] = WeakKeyDictionary()
+        self._stores: WeakKeyDictionary[Loop, Batcher[Envelope, Stored]] = WeakKeyDictionary()
+        self._inboxes: dict[int, Inbox] = {}
+
+    def __repr__(self) -> str:
+        return f"Broker({self._given.masked!r}, {self.namespace.name!r})"
+
+    @property
+    def url(self) -> ServerURL:
+        """Where the server is; the first look may start an embedded one."""
+        if self._url is None:
+            self._url = resolve(self._given.url, self.namespace.name)
+        return self._url
+
+    @property
+    def keys(self) -> tuple[Keys, ...]:
+        """The keys, by shard."""
+        return self.namespace.keys
+
+    def keys_of(self, id: str) -> Keys:
+        """The keys of the shard that `id` lives on."""
+        return self.namespace.keys_of(id)
+
+    def now_ms(self) -> int:
+        """Redis time by our own estimate; 0 before the first contact."""
+        return self.namespace.now_ms()
+
+    def call(self, command: Command[T]) -> T:
+        """Send a command and give its decoded reply.
+
+        Raises:
+            BrokerError: the server or the way to it failed for longer than `patience`, or refuses.
+        """
+        if self._executor is None:
+            with self._lock:
+                self._executor = self._executor or Executor(
+                    self.url, self.namespace, self._patience, self._timeout
+                )
+        return self._executor.call(command)
+
+    async def acall(self, command: Command[T]) -> T:
+        """As `call`, on the running loop."""
+        loop = asyncio.get_running_loop()
+        executor = self._loops.get(loop)
+        if executor is None:
+            executor = self._loops[loop] = AsyncExecutor(
+                self.url, self.namespace, self._patience, self._timeout
+            )
+        return await executor.call(command)
+
+    def run(self, steps: Steps[T]) -> T:
+        """Send what `steps` yields, each reply going back in; give what it returns."""
+        return _finish(steps, self.call)
+
+    async def arun(self, steps: Steps[T]) -> T:
+        """As `run`, on the running loop."""
+        reply: Any = None
+        send = steps.send
+        try:
+            while True:
+                command = send(reply)
+                try:
+                    reply, send = await self.acall(command), steps.send
+                except Exception as error:
+                    reply, send = error, steps.throw
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def store(self, envelopes: Sequence[Envelope]) -> Steps[list[Stored]]:
+        """Store messages, each once; gives what was done with each.
+
+        Raises:
+            EnqueueUnknown: no answer came; they may be stored or not. `.retry()` sends the very same again.
+            Backpressure: the server is full; nothing of the batch it refused was stored.
+        """
+        return self._store(envelopes, None)
+
+    def _store(self, envelopes: Sequence[Envelope], not_after_ms: int | None) -> Steps[list[Stored]]:
+        until = not_after_ms or self._valid_until()
+        try:
+            answers = yield from store(self.namespace, envelopes, not_after_ms)
+        except BrokerUnavailable as error:
+            self._unknown(envelopes, until, error)
+        return [_in_time(answer) for answer in answers]
+
+    def _valid_until(self) -> int:
+        now_ms = self.now_ms()
+        return (
+            now_ms + VALIDITY_MS if now_ms else 0
+        )  # never heard the clock: nothing can have been stored yet
+
+    def _unknown(self, envelopes: Sequence[Envelope], until_ms: int, error: BrokerUnavailable) -> NoReturn:
+        def retry() -> list[Stored]:
+            return self.run(self._store(envelopes, until_ms or None))
+
+        first = envelopes[0].id
+        more = f" and {len(envelopes) - 1} more" if len(envelopes) > 1 else ""
+        raise EnqueueUnknown(
+            f"task {first}{more} may or may not be stored: {error}. error.retry() sends the same again, safely",
+            id=first,
+            retry=retry,
+        ) from error
+
+    async def astore(self, envelope: Envelope) -> Stored:
+        """Store one message; what is stored at the same time on this loop travels in one command."""
+        loop = asyncio.get_running_loop()
+        batcher = self._stores.get(loop)
+        if batcher is None:
+            batcher = self._stores[loop] = Batcher(self._astore_many, BATCH)
+        until = self._valid_until()
+        try:
+            return _in_time(await batcher.add(envelope))
+        except BrokerUnavailable as error:
+            self._unknown([envelope], until, error)
+
+    async def _astore_many(self, envelopes: Sequence[Envelope]) -> Sequence[Stored]:
+        return await self.arun(store(self.namespace, envelopes))
+
+    def inbox_of(self, id: str) -> Inbox:
+        """The inbox that hears of the end of `id`."""
+        keys = self.keys_of(id)
+        with self._lock:
+            inbox = self._inboxes.get(keys.shard)
+            if inbox is None:
+                inbox = self._inboxes[keys.shard] = Inbox(self.url, keys, self.call, self.acall)
+            return inbox
+
+    def close(self) -> None:
+        """Close what this client has opened but the connections of event loops, which `aclose` closes."""
+        with self._lock:
+            executor, self._executor = self._executor, None
+            inboxes, self._inboxes = list(self._inboxes.values()), {}
+        for inbox in inboxes:
+            inbox.close()
+        if executor is not None:
+            executor.close()
+
+    async def aclose(self) -> None:
+        """Close what this client has opened on the running loop, and what `close` closes."""
+        executor = self._loops.pop(asyncio.get_running_loop(), None)
+        if executor is not None:
+            await executor.close()
+        self.close()
+
+
+def _in_time(answer: Stored) -> Stored:
+    if answer.too_late:
+        raise TooLate(
+            f"task {answer.id} came after its time and is not stored; to run it still, enqueue it anew"
+        )
+    return answer
+
+
+def _finish(steps: Steps[T], call: Callable[[Command[Any]], Any]) -> T:
+    reply: Any = None
+    send: Callable[[Any], Command[Any]] = steps.send
+    try:
+        while True:
+            command = send(reply)
+            try:
+                reply, send = call(command), steps.send
+            except Exception as error:
+                reply, send = error, steps.throw
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
