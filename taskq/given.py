@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
 from taskq.broker.commands import producing
 from taskq.clock import Duration, instant_ms, to_ms
+from taskq.errors import TaskqError
 from taskq.names import check_id, check_name, unique_key
+
+T = TypeVar("T")
 
 
 class Given(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,94 +60,104 @@ def check_priority(value: int) -> int:
         ValueError: it is not 0 to 9.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 9:
-        raise ValueError(f"priority={value!r}: priorities are 0 to 9, 9 is served first")
+        raise ValueError("priorities are 0 to 9, 9 is served first")
     return value
 
 
-def check_count(name: str, value: int) -> int:
+def check_count(value: int) -> int:
     """Return `value` if it counts something.
 
     Raises:
         ValueError: it is no whole number from 0.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{name}={value!r}: it must be a whole number from 0")
+        raise ValueError("it must be a whole number from 0")
     return value
 
 
-def give(
-    before: Given,
-    *,
-    id: str | None,
-    queue: str | None,
-    priority: int | None,
-    front: bool,
-    delay: Duration | None,
-    eta: datetime | None,
-    expires: Duration | datetime | None,
-    key: str | None,
-    key_ttl: Duration | None,
-    max_retries: int | None,
-    timeout: Duration | None,
-    result_ttl: Duration | None,
-    headers: Mapping[str, str] | None,
-    tags: Sequence[str] | None,
-) -> Given:
-    """Add what is given now to what was given `before`.
+def read_option(name: str, value: Any, read: Callable[[Any], T]) -> T:
+    """Read what the option `name` was given.
+
+    Raises:
+        ValueError: `read` refuses it; the message names the option.
+    """
+    try:
+        return read(value)
+    except TaskqError:  # it says all that this would
+        raise
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}={value!r}: {error}") from error
+
+
+def _instant_ms(value: datetime) -> int:
+    if not isinstance(value, datetime):
+        raise TypeError("give a datetime")
+    return instant_ms(value)
+
+
+def positive_ms(value: Duration) -> int:
+    """Give a duration in milliseconds.
+
+    Raises:
+        ValueError: it is no duration, or none at all.
+    """
+    if not (ms := to_ms(value)):
+        raise ValueError("it must be above 0")
+    return ms
+
+
+def _headers(value: Mapping[str, str]) -> dict[str, str]:
+    headers = dict(value)
+    if not all(isinstance(text, str) for pair in headers.items() for text in pair):
+        raise TypeError("names and values are text")
+    return headers
+
+
+def _tags(value: Sequence[str]) -> list[str]:
+    if isinstance(value, str) or not all(isinstance(tag, str) for tag in value):
+        raise TypeError("give a list of texts")
+    return list(value)
+
+
+_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "id": ("id", check_id),
+    "queue": ("queue", partial(check_name, "the queue")),
+    "priority": ("priority", check_priority),
+    "front": ("front", bool),
+    "delay": ("delay_ms", to_ms),
+    "eta": ("eta_ms", _instant_ms),
+    "key": ("key", str),
+    "key_ttl": ("keep_ms", positive_ms),
+    "max_retries": ("max_retries", check_count),
+    "timeout": ("timeout_ms", positive_ms),
+    "result_ttl": ("result_ttl_ms", to_ms),
+    "headers": ("headers", _headers),
+    "tags": ("tags", _tags),
+}
+
+
+def give(before: Given, **options: Any) -> Given:
+    """Add what `using()` is given now to what it was given `before`; None is not given.
 
     Raises:
         ValueError: a value cannot be meant, or two contradict each other.
     """
-    news: dict[str, Any] = {
-        "id": None if id is None else check_id(id),
-        "queue": None if queue is None else check_name("the queue", queue),
-        "priority": None if priority is None else check_priority(priority),
-        "front": front or None,
-        "delay_ms": None if delay is None else to_ms(delay),
-        "eta_ms": None if eta is None else instant_ms(eta),
-        "key": key,
-        "keep_ms": None if key_ttl is None else to_ms(key_ttl),
-        "max_retries": None if max_retries is None else check_count("max_retries", max_retries),
-        "timeout_ms": None if timeout is None else to_ms(timeout),
-        "result_ttl_ms": None if result_ttl is None else to_ms(result_ttl),
-        "headers": None if headers is None else _headers(headers),
-        "tags": None if tags is None else _tags(tags),
-    }
-    if isinstance(expires, datetime):
-        news["expires_ms"] = instant_ms(expires)
-    elif expires is not None:
-        news["expires_in_ms"] = to_ms(expires)
-    given = msgspec.structs.replace(
-        before, **{name: value for name, value in news.items() if value is not None}
-    )
-    _contradictions(given)
-    return given
-
-
-def _contradictions(given: Given) -> None:
-    later = given.delay_ms is not None or given.eta_ms is not None
+    news: dict[str, Any] = {}
+    for name, value in options.items():
+        if value is None:
+            continue
+        if name == "expires":
+            instant = isinstance(value, datetime)
+            news["expires_ms"] = read_option(name, value, instant_ms) if instant else None
+            news["expires_in_ms"] = None if instant else read_option(name, value, to_ms)
+        else:
+            field, read = _READERS[name]
+            news[field] = read_option(name, value, read)
+    given = msgspec.structs.replace(before, **news)
     if given.delay_ms is not None and given.eta_ms is not None:
         raise ValueError("delay= and eta= both say when; give one")
-    if given.expires_in_ms is not None and given.expires_ms is not None:
-        raise ValueError("expires= was given twice, as a duration and as an instant")
-    if given.front and later:
+    if given.front and (given.delay_ms is not None or given.eta_ms is not None):
         raise ValueError("front=True is for now: a task that is due later joins the back of its queue")
     if given.keep_ms is not None and given.key is None:
         raise ValueError("key_ttl= says how long key= is kept; give the key")
-    if given.keep_ms == 0 or given.timeout_ms == 0:
-        raise ValueError("key_ttl and timeout must be above 0")
-
-
-def _headers(headers: Mapping[str, str]) -> dict[str, str]:
-    for name, value in headers.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise ValueError(  # noqa: TRY004 - as all that is wrong with options
-                f"headers={{{name!r}: {value!r}}}: names and values are text"
-            )
-    return dict(headers)
-
-
-def _tags(tags: Sequence[str]) -> list[str]:
-    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
-        raise ValueError(f"tags={tags!r}: give a list of texts")
-    return list(tags)
+    return given

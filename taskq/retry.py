@@ -71,8 +71,8 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         to_ms(self.delay)
         to_ms(self.cap)
-        if self.max_retries < 0:
-            raise ValueError(f"max_retries={self.max_retries}: it counts the runs after the first one")
+        if not isinstance(self.max_retries, int) or self.max_retries < 0:
+            raise ValueError(f"max_retries={self.max_retries!r}: it counts the runs after the first one")
         if not 1 <= self.factor <= 100:
             raise ValueError(f"factor={self.factor}: it must be between 1 and 100")
 
@@ -110,9 +110,9 @@ def _retry_after_ms(error: BaseException) -> int | None:
             headers: Any = getattr(getattr(error, "response", None), "headers", None)
             wish = headers.get("Retry-After") if headers else None
         seconds = _seconds(wish)
+        return None if seconds is None else round(min(max(seconds, 0) * 1_000, _LONGEST_WISH_MS))
     except Exception:  # noqa: BLE001
         return None
-    return None if seconds is None else round(min(max(seconds, 0) * 1_000, _LONGEST_WISH_MS))
 
 
 def _seconds(wish: Any) -> float | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypedDict, TypeVar
 
 from taskq.clock import Duration, to_ms
 from taskq.codec import CallCodec
-from taskq.given import check_count, check_priority
+from taskq.given import check_count, check_priority, positive_ms, read_option
 from taskq.handle import Application, TaskHandle
 from taskq.names import check_name
 from taskq.retry import Errors, RetryPolicy
@@ -83,8 +83,11 @@ def options_of(
 
     Raises:
         ValueError: a value cannot be meant.
-        TypeError: a value is of another type.
     """
+
+    def ms(name: str, value: Duration | None, read: Callable[[Duration], int]) -> int | None:
+        return None if value is None else read_option(name, value, read)
+
     changes: dict[str, Any] = {
         "max_retries": max_retries,
         "retry_for": retry_for,
@@ -97,16 +100,16 @@ def options_of(
         raise ValueError(f"ack={ack!r}: it is 'late', 'early' or 'manual'")
     options = TaskOptions(
         queue=check_name("the queue", default_queue if queue is None else queue),
-        priority=check_priority(priority),
+        priority=read_option("priority", priority, check_priority),
         retry=policy,
-        timeout_ms=None if timeout is None else to_ms(timeout),
-        soft_timeout_ms=None if soft_timeout is None else to_ms(soft_timeout),
-        result_ttl_ms=None if result_ttl is None else to_ms(result_ttl),
-        max_crashes=check_count("max_crashes", max_crashes),
+        timeout_ms=ms("timeout", timeout, positive_ms),
+        soft_timeout_ms=ms("soft_timeout", soft_timeout, positive_ms),
+        result_ttl_ms=ms("result_ttl", result_ttl, to_ms),
+        max_crashes=read_option("max_crashes", max_crashes, check_count),
         ack=ack,
     )
-    if options.timeout_ms == 0 or options.soft_timeout_ms == 0 or options.max_crashes == 0:
-        raise ValueError("timeout, soft_timeout and max_crashes must be above 0")
+    if options.max_crashes == 0:
+        raise ValueError("max_crashes=0: a task is started once at least")
     if options.timeout_ms and options.soft_timeout_ms and options.soft_timeout_ms >= options.timeout_ms:
         raise ValueError(f"soft_timeout={soft_timeout!r} is to come before timeout={timeout!r}")
     return options
