@@ -16,7 +16,7 @@ import click
 from taskq.cli.exits import Exit, code_of
 from taskq.cli.output import printable
 from taskq.cli.root import root
-from taskq.errors import TaskqError
+from taskq.errors import BrokerUnavailable, TaskqError
 
 __all__ = ["main", "run"]
 
@@ -41,6 +41,9 @@ def run(arguments: Sequence[str]) -> int:
             Exit.INTERRUPTED,
             error,
         )
+    except BrokerUnavailable as error:
+        hint = "is it running, and is its URL right (--url, TASKQ_REDIS_URL)?"
+        return _end(f"{error}; {hint}", code_of(error), error)
     except TaskqError as error:
         return _end(str(error), code_of(error), error)
     except Exception as error:  # noqa: BLE001 (a bug of ours is told as one)

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-import msgspec
 
 
 def show(as_json: bool, document: Any, people: Callable[[Any], None]) -> None:
     """Print `document`: as JSON, or as `people` prints it."""
     if as_json:
+        import msgspec  # here, for the help does without
+
         # ASCII alone: whatever a task's arguments have in them, a terminal sees escapes.
         click.echo(json.dumps(msgspec.to_builtins(document), ensure_ascii=True, indent=2))
     else:

@@ -56,17 +56,23 @@ def _spelled(value: Any) -> dict[str, Any]:
     return found
 
 
-def check_table(table: dict[str, Any], command: str, found: click.Command, commands: Sequence[str]) -> None:
-    """Hold the table against the commands, and the part of one against its options.
+def check_commands(table: dict[str, Any], commands: Sequence[str]) -> None:
+    """Hold the table against the names of the commands.
 
     Raises:
-        ConfigurationError: something in it has no meaning.
+        ConfigurationError: something in it is neither a setting nor the table of a command.
     """
     for name, value in table.items():
         if name not in _COMMON and not (name in commands and isinstance(value, dict)):
-            raise ConfigurationError(
-                f"[tool.taskq] of {FILE}: {name!r} is neither a setting nor a command's table"
-            )
+            raise ConfigurationError(f"[tool.taskq] of {FILE}: {name!r} is no setting and no command's table")
+
+
+def check_table(table: dict[str, Any], command: str, found: click.Command) -> None:
+    """Hold the table of one command against its options.
+
+    Raises:
+        ConfigurationError: something in it is no option.
+    """
     options = [param.name for param in found.params if isinstance(param, click.Option)]
     for name in table.get(command, {}):
         if name not in options:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from taskq.cli.exits import HELP, Exit
-from taskq.cli.project import check_table, defaults, project_table
+from taskq.cli.project import check_commands, check_table, defaults, project_table
 
 
 class Entry(NamedTuple):
@@ -117,5 +117,6 @@ def root(ctx: click.Context) -> None:
     table = project_table()
     command = ctx.invoked_subcommand
     if table and command is not None and (found := root.get_command(ctx, command)):
-        check_table(table, command, found, tuple(_ALL))
+        check_commands(table, tuple(_ALL))
+        check_table(table, command, found)
         ctx.default_map = {command: defaults(table, command, found)}
