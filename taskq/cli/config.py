@@ -85,13 +85,11 @@ def _of_app(
             yield Setting(name, value, f"environment {variable}" if os.environ.get(variable) else source)
 
 
-def _namespace(
-    ctx: click.Context, given: str, code: AppConfig | None, app: str | None
-) -> tuple[str, str, str]:
+def _namespace(ctx: click.Context, given: str, code: AppConfig | None, app: str | None) -> Setting:
     source = _source(ctx, "namespace")
     if source == "default" and code is not None and code.namespace != given:
-        return "namespace", code.namespace, f"app {app}"
-    return "namespace", given, source
+        return Setting("namespace", code.namespace, f"app {app}")
+    return Setting("namespace", given, source)
 
 
 def _url(ctx: click.Context, url: str | None, told: AppConfig, app: str | None) -> Setting:
