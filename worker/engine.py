@@ -289,7 +289,7 @@ class Engine:
         if holdings.outcomes_wait:  # came between the collecting and now
             self._asleep = False
             return
-        timeout = self._timeouts.next_check(now, 0.1 if self._ledger.pending else _TICK_S)
+        timeout = self._timeouts.next_check(now, _TICK_S)
         if holdings.jobs_wait:
             timeout = min(timeout, NUDGE_S)
         if self._due:

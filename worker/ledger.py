@@ -15,7 +15,7 @@ from taskq.worker.verdict import Verdict
 
 log = logging.getLogger("taskq.worker")
 
-_APART_S = 0.1
+_APART_S = 1.0
 
 
 class Ledger:
@@ -63,11 +63,6 @@ class Ledger:
         )
         self._successes, self._slowest = 0, (0.0, "")
         self._since = self._said = now
-
-    @property
-    def pending(self) -> bool:
-        """True if successes wait to be logged."""
-        return self._successes > 0
 
     def lost(self, job: Job) -> None:
         """Another process owns the task, or its record is gone: what this run did is not committed."""
