@@ -17,7 +17,8 @@ annotations
 - a value of a subclass arrives as one of the type it derives from: defaultdict, OrderedDict and Counter as
   dict, a named tuple as tuple, a subclass of str, int or float as str, int or float;
 - an Enum, also an IntEnum and a StrEnum, arrives as its value;
-- dataclass, Struct, pydantic model and attrs arrive as dict, an `array_like` Struct as list;
+- dataclass, Struct, pydantic model and attrs arrive as dict, an `array_like` Struct as list; a set of them
+  arrives as list, and as keys of a dict they are refused;
 - all else is NotEncodable, NumPy's scalars too.
 
 The reader decodes as annotated; if that fails, untyped, and then converts. So what was sent by name fits an

@@ -6,21 +6,22 @@
     3     set                             msgpack array
     4     frozenset                       msgpack array
     5     dict with keys beyond msgpack   msgpack array: key, value, key, value, …
-    6     datetime                        ISO 8601, then the zoneinfo key in brackets if it has one
+    6     datetime                        msgpack array: local time as ISO 8601, its offset from UTC in
+                                          microseconds or nil, its zoneinfo key or nil, its fold
     7     date                            ISO 8601
-    8     time                            as datetime
+    8     time                            as 6
     9     timedelta                       microseconds, as 1
     10    Decimal                         text
     11    UUID                            its 16 bytes
 
--1 is msgpack's own timestamp: a datetime whose tzinfo is `timezone.utc`.
+-1 is msgpack's own timestamp: a datetime whose tzinfo is `timezone.utc`, with fold 0.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -54,9 +55,10 @@ def pack_items(code: int, items: Iterable[Any]) -> Ext:
 
 
 def pack_datetime(value: datetime) -> Ext | datetime:
-    if value.tzinfo is UTC and type(value) is datetime:
+    if value.tzinfo is UTC and type(value) is datetime and not value.fold:
         return value
-    return Ext(DATETIME, _iso(datetime.isoformat(value), value.tzinfo))
+    local = datetime.combine(date(value.year, value.month, value.day), _clock(value))
+    return _pack_local(DATETIME, value, local)
 
 
 def pack_date(value: date) -> Ext:
@@ -64,12 +66,18 @@ def pack_date(value: date) -> Ext:
 
 
 def pack_time(value: time) -> Ext:
-    return Ext(TIME, _iso(time.isoformat(value), value.tzinfo))
+    return _pack_local(TIME, value, _clock(value))
 
 
-def _iso(text: str, zone: Any) -> bytes:
-    key = zone.key if isinstance(zone, ZoneInfo) else None
-    return (f"{text}[{key}]" if key else text).encode()
+def _clock(value: datetime | time) -> time:
+    return time(value.hour, value.minute, value.second, value.microsecond)
+
+
+def _pack_local(code: int, value: datetime | time, local: datetime | time) -> Ext:
+    offset = value.utcoffset()
+    offset_us = None if offset is None else offset // _MICROSECOND
+    zone = value.tzinfo.key if isinstance(value.tzinfo, ZoneInfo) else None
+    return Ext(code, encode((local, offset_us, zone, value.fold)))
 
 
 def pack_timedelta(value: timedelta) -> Ext:
@@ -94,6 +102,8 @@ def unpack(code: int, data: memoryview) -> Any:
 
 
 _array = Decoder(tuple[Any, ...], ext_hook=unpack).decode
+_datetime = Decoder(tuple[datetime, int | None, str | None, int]).decode
+_time = Decoder(tuple[time, int | None, str | None, int]).decode
 
 
 def _read_int(data: memoryview) -> int:
@@ -106,36 +116,35 @@ def _read_dict(data: memoryview) -> dict[Any, Any]:
 
 
 def _read_datetime(data: memoryview) -> datetime:
-    text, zone = _text_and_zone(data)
-    value = datetime.fromisoformat(text)
-    if zone is None:
-        return value
-    # The offset tells the two readings of a repeated hour apart. Where this machine's zone has neither,
-    # its rules differ from the sender's: the instant is what stays.
-    for fold in (0, 1):
-        local = value.replace(tzinfo=zone, fold=fold)
-        if local.utcoffset() == value.utcoffset():
-            return local
-    return value.astimezone(zone)
+    local, offset, key, fold = _datetime(data)
+    zone = _zone(key)
+    local = local.replace(tzinfo=_fixed(offset), fold=fold)
+    if zone is None or offset is None:
+        return local
+    there = local.replace(tzinfo=zone)
+    # Where this machine's rules for the zone differ from the sender's, the instant is what stays.
+    return there if there.utcoffset() == local.utcoffset() else local.astimezone(zone)
 
 
 def _read_time(data: memoryview) -> time:
-    text, zone = _text_and_zone(data)
-    value = time.fromisoformat(text)
-    return value if zone is None else value.replace(tzinfo=zone)
+    local, offset, key, fold = _time(data)
+    return local.replace(tzinfo=_zone(key) or _fixed(offset), fold=fold)
 
 
-def _text_and_zone(data: memoryview) -> tuple[str, ZoneInfo | None]:
-    text, bracket, key = str(data, "ascii").partition("[")
-    if not bracket:
-        return text, None
-    key = key.removesuffix("]")
+def _fixed(offset_us: int | None) -> timezone | None:
+    return None if offset_us is None else timezone(timedelta(microseconds=offset_us))
+
+
+def _zone(key: str | None) -> ZoneInfo | None:
+    """Find a time zone; None where this machine does not have it."""
+    if key is None:
+        return None
     if len(key) > 64 or not _ZONE_KEY.fullmatch(key):
         raise ValueError(f"{key[:64]!r} names no time zone")
     try:
-        return text, ZoneInfo(key)
+        return ZoneInfo(key)
     except (LookupError, ValueError, OSError):
-        return text, None
+        return None
 
 
 def _read_decimal(data: memoryview) -> Decimal:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, is_dataclass
 from enum import Enum
+from functools import cached_property
 from inspect import Parameter
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import msgspec
 from msgspec import inspect
+from msgspec.msgpack import Decoder
 
-from taskq.codec import models
+from taskq.codec import ext, models
+from taskq.codec.values import untyped
 
 # What msgspec writes and, told the annotation, reads back as the same value. A datetime would lose its
 # offset, a time its zone; Any, unknown classes, Ext and Raw say nothing.
@@ -48,7 +51,8 @@ class Inexpressible(Exception):
     """An annotation that promises a class which what arrives cannot be made into; the text says why."""
 
 
-class Slot(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Slot:
     """How a value that is annotated in one way travels."""
 
     annotation: Any = Any
@@ -58,16 +62,23 @@ class Slot(NamedTuple):
     finish: Callable[[Any], Any] | None = None
     """Makes the value of what arrived, where msgspec does not know how."""
 
-    def rebuild(self, value: Any) -> Any:
-        """Make what the annotation says of an untyped value.
+    @cached_property
+    def _decode(self) -> Callable[[memoryview | msgspec.Raw], Any]:
+        return decoder(self.annotation)
+
+    def read(self, data: memoryview | msgspec.Raw) -> Any:
+        """Decode as annotated; if that fails, untyped, and then make what is annotated of it.
 
         Raises:
+            BadMessage: this is no msgpack of ours.
             Exception: it does not fit; nearly always a `msgspec.ValidationError`, but a class's own code ran.
         """
         if self.finish is not None:
-            return self.finish(value)
-        if self.annotation is Any:
-            return value
+            return self.finish(untyped(data))
+        try:
+            return self._decode(data)
+        except Exception:  # noqa: BLE001 - an Ext code in an annotated place, or what the next line finds again
+            value = untyped(data)
         try:
             return msgspec.convert(value, self.annotation, builtin_types=_BYTES, dec_hook=models.rebuild)
         except msgspec.ValidationError:
@@ -78,6 +89,11 @@ class Slot(NamedTuple):
 
 
 OPEN = Slot()
+
+
+def decoder(annotation: Any) -> Callable[[Any], Any]:
+    """Make what decodes payloads as annotated."""
+    return Decoder(annotation, dec_hook=models.rebuild, ext_hook=ext.unpack).decode
 
 
 def slot_of(annotation: Any) -> Slot:
@@ -148,7 +164,7 @@ def _loses_its_class(part: Any) -> bool:
     return (
         isinstance(part, Enum)
         or _is_enum(part)
-        or dataclasses.is_dataclass(part)
+        or is_dataclass(part)
         or hasattr(part, "__attrs_attrs__")
         or (isinstance(part, type) and issubclass(part, (msgspec.Struct, tuple)) and part is not tuple)
     )

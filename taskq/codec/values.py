@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import Raw
 from msgspec.msgpack import Decoder
 
 from taskq.codec import ext, walk
@@ -45,12 +46,30 @@ def decode_value(data: bytes) -> Any:
     Raises:
         BadMessage: no codec of ours wrote these bytes.
     """
+    return untyped(payload(data))
+
+
+def payload(data: bytes) -> memoryview:
+    """Give what follows the codec byte.
+
+    Raises:
+        BadMessage: that byte is not msgpack's.
+    """
     if data[:1] != MSGPACK:
         if not data:
             raise BadMessage("a value of no bytes")
         known = "signed cloudpickle, which is not accepted here" if data[0] == 2 else "which is unknown"
         raise BadMessage(f"the value's codec is {data[0]}, {known}")
+    return memoryview(data)[1:]
+
+
+def untyped(data: memoryview | Raw) -> Any:
+    """Decode a payload of which no annotation is known.
+
+    Raises:
+        BadMessage: it is no msgpack of ours.
+    """
     try:
-        return _untyped(memoryview(data)[1:])
+        return _untyped(data)
     except Exception as error:  # RecursionError and what a reader of Ext codes raises among them
         raise BadMessage(f"the value is no msgpack of ours: {error}") from error

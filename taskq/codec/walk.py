@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from msgspec import UNSET, Struct
@@ -22,6 +22,8 @@ DEPTH = 100
 
 TRUSTED: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes, bytearray})
 """Types that msgpack carries as they are, but for ints over 64 bits and text with lone surrogates."""
+
+_ATOMS = (type(None), int, float, str, bytes, memoryview, date, time, timedelta, Decimal, UUID)
 
 Handler = Callable[["Walk", Any, int], Any]
 
@@ -97,8 +99,26 @@ def _items(walk: Walk, values: Iterable[Any], left: int) -> Any:
     return items
 
 
-def _packed_items(code: int) -> Handler:
-    return lambda walk, value, left: ext.pack_items(code, _items(walk, value, left))
+def _tuple(walk: Walk, value: tuple[Any, ...], left: int) -> Ext:
+    return ext.pack_items(ext.TUPLE, _items(walk, value, left))
+
+
+def _set_as(code: int) -> Handler:
+    def pack(walk: Walk, value: Iterable[Any], left: int) -> Any:
+        items = _items(walk, value, left)
+        # A list where a set could not hold what arrives. An annotation makes a set of it again.
+        return ext.pack_items(code, items) if items is value or all(map(_hashes, value)) else items
+
+    return pack
+
+
+def _hashes(member: Any) -> bool:
+    """Whether what arrives of a hashable value can be hashed: not where it arrives as dict or list."""
+    if isinstance(member, Enum):
+        return _hashes(member.value)
+    if isinstance(member, _ATOMS):
+        return True
+    return isinstance(member, (tuple, frozenset)) and all(map(_hashes, cast("Iterable[Any]", member)))
 
 
 def _dict(walk: Walk, value: dict[Any, Any], left: int) -> Any:
@@ -117,6 +137,8 @@ def _dict(walk: Walk, value: dict[Any, Any], left: int) -> Any:
             keys.append(walk(key, left))
         except _Culprit as culprit:
             raise _Culprit(f"has the key {_shown(key)}, which {culprit.reason}") from culprit.__cause__
+        if not _hashes(key):
+            raise _Culprit(f"has the key {_shown(key)}, which would arrive as a dict or a list")
     if Ext in map(type, keys):
         return ext.pack_items(ext.DICT, [part for pair in zip(keys, items, strict=True) for part in pair])
     walked = dict(zip(keys, items, strict=True))
@@ -135,7 +157,7 @@ def _str(_: Walk, value: str, __: int) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise _Culprit("(str) cannot travel: it has a lone surrogate, which is no character; send bytes") from None
+        raise _Culprit("(str) cannot travel: it has a lone surrogate, so it is no text; send bytes") from None
     return text
 
 
@@ -171,8 +193,11 @@ def _record(fields: list[tuple[str, str]], tag: dict[str, Any], walk: Walk, valu
     return out
 
 
-def _array_struct(record: Handler, walk: Walk, value: Any, left: int) -> Any:
-    return list(record(walk, value, left).values())
+def _array_struct(record: Handler, size: int, walk: Walk, value: Any, left: int) -> Any:
+    items = list(record(walk, value, left).values())
+    if len(items) < size:
+        raise _Culprit("has a field that is UNSET, and an array has no gaps")
+    return items
 
 
 def _unknown(walk: Walk, value: object, left: int) -> Any:
@@ -183,10 +208,10 @@ def _unknown(walk: Walk, value: object, left: int) -> Any:
 
 _HANDLERS: dict[type, Handler] = {
     list: _items,
-    tuple: _packed_items(ext.TUPLE),
+    tuple: _tuple,
     dict: _dict,
-    set: _packed_items(ext.SET),
-    frozenset: _packed_items(ext.FROZENSET),
+    set: _set_as(ext.SET),
+    frozenset: _set_as(ext.FROZENSET),
     datetime: _leaf(ext.pack_datetime),
     date: _leaf(ext.pack_date),
     time: _leaf(ext.pack_time),
@@ -225,7 +250,7 @@ def _struct(kind: type[Struct]) -> Handler:
     tag = {} if config.tag is None else {config.tag_field or "type": config.tag}
     fields = list(zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True))
     record = partial(_record, fields, tag)
-    return partial(_array_struct, record) if config.array_like else record
+    return partial(_array_struct, record, len(tag) + len(fields)) if config.array_like else record
 
 
 def _is_numpy(kind: type[object]) -> bool:
@@ -251,5 +276,5 @@ def _shown(key: Any) -> str:
     try:
         text = repr(key)
     except Exception:  # noqa: BLE001 - an int of thousands of digits, or a __repr__ of a user's
-        text = f"a {_name_of(key)}"
+        text = f"<{_name_of(key)}>"
     return text if len(text) <= 60 else f"{text[:59]}…"
