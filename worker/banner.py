@@ -51,4 +51,5 @@ def _server(broker: Broker) -> str:
 
 def _info(broker: Broker, section: str) -> dict[str, str]:
     reply = text(broker.call(reading.read(broker.keys[0], "INFO", section)))
-    return dict(line.partition(":")[::2] for line in reply.splitlines() if ":" in line)
+    pairs = (line.partition(":") for line in reply.splitlines() if ":" in line)
+    return {name: value for name, _, value in pairs}

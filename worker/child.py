@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -236,7 +236,7 @@ class _Process:
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(app: TaskQ) -> AsyncIterator[Any]:
+async def _lifespan(app: TaskQ) -> AsyncGenerator[Any]:
     """Enter the app's lifespan; one that is sync runs here too, for it sets up what the tasks of this process use."""
     manager = None if app.lifespan is None else app.lifespan(app)
     if manager is None:

@@ -39,6 +39,7 @@ class Runner(Protocol):
 
     def running(self) -> list[Job]:
         """What runs now."""
+        ...
 
     def interrupt(self, job: Job, error: type[BaseException]) -> None:
         """Raise `error` in a running job; nothing happens if it has just ended."""
@@ -93,7 +94,7 @@ class Holdings:
         """Hold jobs and start them: a careful one once all others have ended, `ack="early"` once it is settled."""
         self._prefetch.took(jobs)
         self._timeouts.expect(jobs)
-        ready = []
+        ready: list[Job] = []
         for job in jobs:
             self._jobs[job.id] = job
             if job.careful:

@@ -29,10 +29,10 @@ class Taken:
     and, as `settle` takes them, those that nobody can read.
     """
 
-    jobs: list[Job] = field(default_factory=list)
-    verdicts: list[tuple[Job, Verdict]] = field(default_factory=list)
-    unknown: list[tuple[Claimed, str]] = field(default_factory=list)
-    unreadable: list[Outcome7] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list[Job])
+    verdicts: list[tuple[Job, Verdict]] = field(default_factory=list[tuple[Job, Verdict]])
+    unknown: list[tuple[Claimed, str]] = field(default_factory=list[tuple[Claimed, str]])
+    unreadable: list[Outcome7] = field(default_factory=list[Outcome7])
 
 
 class Intake:

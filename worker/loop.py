@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any
 
 from taskq.broker.commands.working import Kind
@@ -126,7 +126,8 @@ class _Interruptible:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         work = self._work
-        step, arg = work.send, None
+        step: Callable[[Any], Any] = work.send
+        arg: Any = None
         try:
             while True:
                 awaited = step(arg)

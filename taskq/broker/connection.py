@@ -19,11 +19,11 @@ class Connection:
     """
 
     def __init__(self, url: ServerURL, timeout: float | None) -> None:
-        self._connection = raw_connection(url, timeout=timeout)
+        self._connection: Any = raw_connection(url, timeout=timeout)  # the driver types little of it
 
     def fileno(self) -> int:
         """The socket, for a selector."""
-        return int(self._connection._sock.fileno())  # redis-py has no public way to it
+        return int(self._connection._sock.fileno())  # there is no public way to it
 
     def send(self, *commands: Sequence[Argument]) -> None:
         """Send commands in one write."""

@@ -1,6 +1,6 @@
 """What is said to the server for one command, whoever says it: the command, what heals it, the pauses between.
 
-One generator serves the sync and the async executor: it yields the words to send, or the seconds to wait.
+One generator serves the sync and the async executor: it yields the words to send, or a pause.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from taskq.broker.command import Argument, Command, script
@@ -17,18 +18,26 @@ from taskq.broker.namespace import Namespace
 T = TypeVar("T")
 Words = tuple[Argument, ...]
 
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """How long to wait before the next words."""
+
+    seconds: float
+
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 _HEALINGS = 10
 
 
 def pause_after(tries: int) -> float:
     """Seconds before a command is sent again: doubling from 20 ms to 1 s, with jitter."""
-    return random.uniform(0.5, 1.0) * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(tries, 10))
+    return random.uniform(0.5, 1.0) * min(_LONGEST_PAUSE, _FIRST_PAUSE * float(2 ** min(tries, 10)))
 
 
 def conversation(
     command: Command[T], namespace: Namespace, where: str, patience: float
-) -> Generator[Words | float, Any, T]:
+) -> Generator[Words | Pause, Any, T]:
     """Give the decoded reply of `command`, repeating it on transient faults for `patience` seconds.
 
     Raises:
@@ -54,12 +63,12 @@ def conversation(
             namespace.lost(command.shard)
             yield from _meet(namespace, command.shard, where, patience)
         elif fault.action is Action.REPEAT and time.monotonic() < give_up:
-            yield min(pause_after(tries), max(0.0, give_up - time.monotonic()))
+            yield Pause(min(pause_after(tries), max(0.0, give_up - time.monotonic())))
         else:
             raise fault.error from cause
 
 
-def _load(command: Command[Any]) -> Generator[Words | float, Any, None]:
+def _load(command: Command[Any]) -> Generator[Words | Pause, Any, None]:
     try:
         yield ("SCRIPT", "LOAD", script(command.name).text)
     except DRIVER_ERRORS:
@@ -68,7 +77,7 @@ def _load(command: Command[Any]) -> Generator[Words | float, Any, None]:
 
 def _meet(
     namespace: Namespace, shard: int, where: str, patience: float
-) -> Generator[Words | float, Any, None]:
+) -> Generator[Words | Pause, Any, None]:
     steps = namespace.meet(shard)
     reply = None
     while True:

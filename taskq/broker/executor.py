@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from taskq.broker.command import Command
 from taskq.broker.connect import ServerURL, async_client, sync_client
-from taskq.broker.conversation import Words, conversation
+from taskq.broker.conversation import Pause, Words, conversation
 from taskq.broker.faults import DRIVER_ERRORS, breaks_connection
 from taskq.broker.namespace import Namespace
 
@@ -20,7 +20,7 @@ class Executor:
 
     def __init__(self, url: ServerURL, namespace: Namespace, patience: float, timeout: float) -> None:
         self._url, self._namespace, self._patience = url, namespace, patience
-        self._pool = sync_client(url, timeout=timeout).connection_pool
+        self._pool: Any = sync_client(url, timeout=timeout).connection_pool
 
     def call(self, command: Command[T]) -> T:
         """Send a command, give its decoded reply; see `conversation`."""
@@ -29,7 +29,7 @@ class Executor:
         try:
             while True:
                 try:
-                    reply = time.sleep(turn) if isinstance(turn, float) else self._send(turn)
+                    reply = self._do(turn)
                 except DRIVER_ERRORS as error:
                     turn = talk.throw(error)
                 else:
@@ -37,11 +37,14 @@ class Executor:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    def _send(self, words: Words) -> Any:
+    def _do(self, turn: Words | Pause) -> Any:
+        if isinstance(turn, Pause):
+            time.sleep(turn.seconds)
+            return None
         # Below the client's methods, whose reply shapes change with versions and flags: RESP2 as it came.
         connection = self._pool.get_connection()
         try:
-            connection.send_command(*words)
+            connection.send_command(*turn)
             return connection.read_response()
         except BaseException as error:
             if breaks_connection(error):  # a reply may still be on its way, and would answer the next command
@@ -60,7 +63,7 @@ class AsyncExecutor:
 
     def __init__(self, url: ServerURL, namespace: Namespace, patience: float, timeout: float) -> None:
         self._url, self._namespace, self._patience = url, namespace, patience
-        self._pool = async_client(url, timeout=timeout).connection_pool
+        self._pool: Any = async_client(url, timeout=timeout).connection_pool
 
     async def call(self, command: Command[T]) -> T:
         """Send a command, give its decoded reply; see `conversation`."""
@@ -69,7 +72,7 @@ class AsyncExecutor:
         try:
             while True:
                 try:
-                    reply = await asyncio.sleep(turn) if isinstance(turn, float) else await self._send(turn)
+                    reply = await self._do(turn)
                 except DRIVER_ERRORS as error:
                     turn = talk.throw(error)
                 else:
@@ -77,10 +80,13 @@ class AsyncExecutor:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    async def _send(self, words: Words) -> Any:
+    async def _do(self, turn: Words | Pause) -> Any:
+        if isinstance(turn, Pause):
+            await asyncio.sleep(turn.seconds)
+            return None
         connection = await self._pool.get_connection()
         try:
-            await connection.send_command(*words)
+            await connection.send_command(*turn)
             return await connection.read_response()
         except BaseException as error:
             if breaks_connection(error):

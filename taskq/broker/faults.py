@@ -110,7 +110,7 @@ def classify(error: Exception, where: str) -> Fault:
             return Fault(row.action, row.error(f"{row.text} ({where}: {error})"), row.broken)
     if isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
         return Fault(
-            Action.REPEAT, BrokerUnavailable(f"no answer from {where}: {error or type(error).__name__}"), True
+            Action.REPEAT, BrokerUnavailable(f"no answer from {where}: {str(error) or type(error).__name__}"), True
         )
     return Fault(
         Action.RAISE,

@@ -33,6 +33,7 @@ End = Record | None
 """The record of a task that ended, or None when nothing is known of the id."""
 
 RECHECK_S = 30
+_TROUBLE: tuple[type[Exception], ...] = (*DRIVER_ERRORS, BrokerError)
 _BATCH = 500
 
 
@@ -95,7 +96,8 @@ class Inbox:
             future.set_exception(BrokerError("the client was closed while this waited"))
 
     def _enlist(self, ids: Sequence[str]) -> tuple[dict[str, Future[End]], list[str]]:
-        futures, new = {}, []
+        futures: dict[str, Future[End]] = {}
+        new: list[str] = []
         with self._lock:
             for id in ids:
                 future = self._futures.get(id)
@@ -137,7 +139,7 @@ class Inbox:
                     self._look_up(list(self._futures))
                     checked = time.monotonic()
                 tries = 0
-            except (*DRIVER_ERRORS, BrokerError) as error:
+            except _TROUBLE as error:
                 log.debug("the inbox lost its connection: %s", error)
                 if connection is not None:
                     connection.close()
@@ -152,7 +154,7 @@ class Inbox:
         first = connection.call("BLPOP", inbox, RECHECK_S)
         if first is None:
             return
-        rest = connection.call("LPOP", inbox, _BATCH - 1) or []
+        rest: list[bytes] = connection.call("LPOP", inbox, _BATCH - 1) or []
         self._look_up([text(first[1]), *map(text, rest)])
 
     def _look_up(self, ids: Sequence[str]) -> None:

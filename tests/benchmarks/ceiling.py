@@ -36,7 +36,7 @@ class RawLink:
 
     def send(self, *commands: tuple[str | bytes | int, ...]) -> None:
         """Send commands in one write."""
-        self._socket.sendall(b"".join(map(hiredis.pack_command, commands)))
+        self._socket.sendall(b"".join([hiredis.pack_command(command) for command in commands]))
 
     def read(self) -> object:
         """Read one reply."""

@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -121,7 +120,9 @@ def measure(server: RedisServer, task: str, count: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
@@ -132,8 +133,16 @@ def main() -> None:
         server.start()
         try:
             for task in ("empty", "aempty"):
-                pairs = [measure(server, f"bench.tests.benchmarks.drain.{task}", options.count) for _ in range(options.pairs)]
-                rows.append({"task": task, **{key: statistics.median(pair[key] for pair in pairs) for key in pairs[0]}})
+                pairs = [
+                    measure(server, f"bench.tests.benchmarks.drain.{task}", options.count)
+                    for _ in range(options.pairs)
+                ]
+                rows.append(
+                    {
+                        "task": task,
+                        **{key: statistics.median(pair[key] for pair in pairs) for key in pairs[0]},
+                    }
+                )
         finally:
             server.stop()
     if options.json:
@@ -142,8 +151,12 @@ def main() -> None:
     print("server AOF everysec, results stored, log level WARNING, signing off, one process; medians")
     print("  ".join(f"{key:>16}" for key in rows[0]))
     for row in rows:
-        print("  ".join(f"{value:>16}" if isinstance(value, str) else f"{value:>16,.2f}" for value in row.values()))
+        print(
+            "  ".join(
+                f"{value:>16}" if isinstance(value, str) else f"{value:>16,.2f}" for value in row.values()
+            )
+        )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

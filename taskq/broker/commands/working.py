@@ -205,7 +205,7 @@ def holds(keys: Keys, process: str) -> Command[dict[str, Hold]]:
 
 
 def _as_holds(reply: Any) -> dict[str, Hold]:
-    found = {}
+    found: dict[str, Hold] = {}
     for i in range(0, len(reply), 2):
         parts = text(reply[i + 1]).split(":")
         if len(parts) == 4 and all(part.isdecimal() for part in parts):
