@@ -32,7 +32,7 @@ LOADED_LATER = [
 ]
 
 # What starts servers and workers; the command line says so itself where it cannot.
-NOT_ON_WINDOWS = ("taskq.broker.embedded", "taskq.broker.keeper", "taskq.cli")
+NOT_ON_WINDOWS = ("taskq.broker.embedded", "taskq.broker.keeper", "taskq.cli", "taskq.__main__")
 
 # What Windows lacks. The standard library that is loaded here has asked for it already; what follows may not.
 AS_ON_WINDOWS = """
