@@ -68,11 +68,15 @@ class Intake:
                     f"{rest.crashes} times its process died, or had to be killed, while it ran"
                 )
                 taken.verdicts.append((job, self._judge.ended(job, Kind.FAILED, died)))
-            else:
-                taken.jobs.append(job)
+                continue
+            if job.task.options.ack == "early":
+                job.outcome_given = True
+                job.careful = False  # started once at most, it cannot kill one process after the other
+                taken.verdicts.append((job, self._committed_at_start(job)))
+            taken.jobs.append(job)
         return taken
 
-    def committed_at_start(self, job: Job) -> Verdict:
+    def _committed_at_start(self, job: Job) -> Verdict:
         """The verdict on a job with `ack="early"`: it succeeded, whatever it does."""
         verdict = self._judge.succeeded(job, None, 0, 0.0)
         verdict.still_runs = True
