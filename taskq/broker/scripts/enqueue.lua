@@ -65,22 +65,23 @@ for i = 2, #ARGV, 4 do
     stored[#stored + 1] = 1
     values[#values + 1] = P .. 'b:' .. id
     values[#values + 1] = ARGV[i + 3]
-    queues[queue_of(list)] = true
+    local later, queue = due and due > now, queue_of(list)
+    queues[queue] = queues[queue] or not later
     if options ~= '' then
       local flags = (expires and 'x' or '') .. (key ~= '' and 'k' or '')
       if flags ~= '' then
         extras[#extras + 1] = { id = id, key = key, keep = keep, expires = expires }
         if key ~= '' then taken[key] = id end
       end
-      if due and due > now then
+      if later then
         due_entries[#due_entries + 1] = { id = id, due = due, list = list }
       end
-      if flags ~= '' or (due and due > now) then
+      if flags ~= '' or later then
         values[#values + 1] = P .. 't:' .. id
-        values[#values + 1] = (due and due > now and 'w' or 'q') .. '|0||' .. list .. '|0|0|' .. flags
+        values[#values + 1] = (later and 'w' or 'q') .. '|0||' .. list .. '|0|0|' .. flags
       end
     end
-    if not (due and due > now) and not put(list, id, switches and string.find(switches, 'f', 1, true)) then
+    if not later and not put(list, id, switches and string.find(switches, 'f', 1, true)) then
       return redis.error_reply('TQBAD the list of ' .. list .. ' has a wrong type')
     end
   end
@@ -113,9 +114,9 @@ for _, ids in ipairs(order) do
     redis.call('RPUSH', P .. 'q:' .. ids.list, unpack(ids))
   end
 end
-for queue in pairs(queues) do
+for queue, ready in pairs(queues) do
   local state = redis.pcall('HGET', P .. 'queues', queue)
   if not state then redis.pcall('HSETNX', P .. 'queues', queue, 'on') end
-  if state ~= 'paused' then wake(queue) end
+  if ready and state ~= 'paused' then wake(queue) end
 end
 return stored

@@ -1,0 +1,30 @@
+"""What tests of the engine stand on: a `lab` around a namespace of the shared server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine import Lab, altered_scripts
+from tests.servers import RedisServer
+
+
+@pytest.fixture
+def jumping_clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Let `Lab.jump` move the clock that scripts see."""
+    skewed = "+ (tonumber(redis.call('GET', P .. 'skew') or 0))"
+    change = ("math.floor(time[2] / 1000)", f"math.floor(time[2] / 1000) {skewed}")
+    with altered_scripts(monkeypatch, tmp_path, {"prelude": change}):
+        yield
+
+
+@pytest.fixture
+def lab(server: RedisServer, namespace: str, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A lab whose leftovers are ended after the test: what no user and no worker can end, the leak check finds."""
+    with Lab(server.url, namespace) as lab:
+        lab.broker.run(lab.broker.namespace.meet(0))
+        yield lab
+        if request.node.get_closest_marker("leaves_work") is None:
+            lab.wind_up()
