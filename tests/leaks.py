@@ -1,4 +1,4 @@
-"""Which keys a namespace may leave behind: without TTL only those of the documented permanent list."""
+"""Which keys a namespace may leave behind: without TTL, those that `broker/keys.py` lists as permanent."""
 
 from __future__ import annotations
 
@@ -7,27 +7,9 @@ from fnmatch import fnmatchcase
 
 import redis
 
-PERMANENT = (
-    "meta",
-    "agenda",
-    "procs",
-    "beats",
-    "queues",
-    "tasks",
-    "knows:*",
-    "events",
-    "subs",
-    "limbo",
-    "quarantine",
-    "dead:*",
-    "recent",
-    "waits",
-    "parked:*",
-    "q:*",
-)
-"""Tails of keys that may have no TTL."""
+from taskq.broker.keys import PERMANENT
 
-WORK = ("held:*", "serves:*", "t:*", "b:*", "u:*", "x:*")
+WORK = ("held:*", "t:*", "b:*", "u:*", "x:*")
 """Tails of keys that may have no TTL only while there is work: after a test marked `leaves_work`."""
 
 
