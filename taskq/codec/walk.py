@@ -133,17 +133,22 @@ def _dict(walk: Walk, value: dict[Any, Any], left: int) -> Any:
         except _Culprit as culprit:
             culprit.steps.append(f"[{_shown(key)}]")
             raise
-        try:
-            keys.append(walk(key, left))
-        except _Culprit as culprit:
-            raise _Culprit(f"has the key {_shown(key)}, which {culprit.reason}") from culprit.__cause__
-        if not _hashes(key):
-            raise _Culprit(f"has the key {_shown(key)}, which would arrive as a dict or a list")
+        keys.append(key if type(key) in trusted else _key(walk, key, left))
     if Ext in map(type, keys):
         return ext.pack_items(ext.DICT, [part for pair in zip(keys, items, strict=True) for part in pair])
     walked = dict(zip(keys, items, strict=True))
     if len(walked) < len(value):
         raise _Culprit("has two keys that would arrive as one")
+    return walked
+
+
+def _key(walk: Walk, key: Any, left: int) -> Any:
+    try:
+        walked = walk(key, left)
+    except _Culprit as culprit:
+        raise _Culprit(f"has the key {_shown(key)}, which {culprit.reason}") from culprit.__cause__
+    if not _hashes(key):
+        raise _Culprit(f"has the key {_shown(key)}, which would arrive as a dict or a list")
     return walked
 
 
