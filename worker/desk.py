@@ -35,7 +35,6 @@ class Desk:
         self._holdings = holdings
         self._testimony, self._namespace = testimony, namespace
         self._words = testimony.words
-        self._revoked = testimony.revoked()
 
     def admit(self, job: Job, slot: int) -> bool:
         """Note that `job` starts in `slot`; False if it must not, and then its end was reported.
@@ -46,7 +45,7 @@ class Desk:
         at = self._testimony.word_of(slot)
         self._words[at + 1] = kill_at_ms(job)
         self._words[at] = job.g
-        if job.epoch != self._holdings.epoch or self._testimony.revoked() != self._revoked:
+        if not job.outcome_given and self._is_barred(job):
             return self._refuse(job, slot, Verdict(Kind.RELEASED))
         if job.cancelled:
             return self._refuse(job, slot, self.judge.ended(job, Kind.CANCELLED))
@@ -57,10 +56,13 @@ class Desk:
 
     def _refuse(self, job: Job, slot: int, verdict: Verdict) -> bool:
         self._words[self._testimony.word_of(slot)] = 0
-        self._revoked = self._testimony.revoked()
         job.started = 0.0
         self.submit(job, verdict)
         return False
+
+    def _is_barred(self, job: Job) -> bool:
+        holdings = self._holdings
+        return job.epoch != holdings.epoch or self._testimony.revoked() != holdings.revoked
 
     def leave(self, job: Job, slot: int) -> float:
         """Note that `job` runs no more in `slot`; gives the seconds it took."""

@@ -74,7 +74,7 @@ class Engine:
         """True once a claim gave nothing, until there is a reason to look again."""
         self._due = 0.0
         """When (monotonic) the agenda's next entry falls due; 0 for never."""
-        self._revoked = testimony.revoked()
+        holdings.revoked = testimony.revoked()
         self._turned = time.monotonic()
         self._stopping = False
         self._deadline = 0.0
@@ -260,9 +260,10 @@ class Engine:
         if gap > self._life.lease_s / 2:
             # Paused, with the whole machine maybe: what we hold may be another's by now.
             self._holdings.return_unstarted(f"this process stood still for {gap:.1f} s")
-        if self._testimony.revoked() != self._revoked:
-            self._revoked = self._testimony.revoked()
-            self._holdings.forget_unstarted("the supervisor returned them while this process did not answer")
+        if (revoked := self._testimony.revoked()) != self._holdings.revoked:
+            # It may have failed to return them, or not have seen the last claim: we return them, too.
+            self._holdings.return_unstarted("the supervisor returns them, for this process did not answer")
+            self._holdings.revoked = revoked
 
     def _wind_down(self, now: float) -> None:
         self._holdings.release_unstarted(now)

@@ -59,6 +59,8 @@ class Holdings:
         self._careful_begun = False
         self.epoch = 0
         """Raised when everything unstarted is dropped: a job of an older epoch must not start."""
+        self.revoked = 0
+        """The supervisor's mark, as it stood when `epoch` was raised for it."""
         self.sent: list[tuple[Job, Verdict]] = []
         """Outcomes on their way; sent again unchanged until they are answered."""
 
@@ -165,7 +167,8 @@ class Holdings:
         for (job, verdict), answer in zip(sent, answers, strict=True):
             if answer in (Answer.LOST, Answer.GONE):
                 self._jobs.pop(job.id, None)
-                self._ledger.lost(job)
+                if verdict.kind is not Kind.RELEASED:  # else it was returned for us already
+                    self._ledger.lost(job)
             elif verdict.still_runs and not job.started:
                 self.start([job])
         self._ledger.settle(sent, answers)
@@ -200,23 +203,28 @@ class Holdings:
 
     def _release(self, runner: Runner, came_before: float) -> None:
         waiting = runner.waiting
+        settled: list[Job] = []
         while True:
             try:
                 if waiting[0].received > came_before:
-                    return
+                    break
                 job = waiting.popleft()
             except IndexError:
-                return
-            if job.epoch == self.epoch:
+                break
+            if job.outcome_given:
+                settled.append(job)  # at its start: nobody else will ever run it
+            elif job.epoch == self.epoch:
                 self._outcomes.append((job, Verdict(Kind.RELEASED)))
+        if settled:
+            waiting.extendleft(reversed(settled))
+            runner.nudge()
 
     def bar_unstarted(self, why: str) -> list[Job]:
         """Let nothing start of what has not: runners refuse a job of an older epoch. Gives those jobs."""
         self.epoch += 1
-        unstarted = [job for job in self._jobs.values() if not job.started]
-        self._threads.waiting.clear()
-        self._loop.waiting.clear()
-        self._careful = None
+        unstarted = [job for job in self._jobs.values() if not job.started and not job.outcome_given]
+        if self._careful in unstarted:
+            self._careful = None
         if unstarted:
             log.warning("dropped %d unstarted task(s): %s", len(unstarted), why)
         return unstarted
