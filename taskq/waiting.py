@@ -39,7 +39,7 @@ def wait(
     futures = _watch(given)
     concurrent.futures.wait(futures, seconds(timeout))
     done, pending = _split(given, futures)
-    _forget(pending)
+    _forget({handle.id: handle for handle in pending}.values())
     return done, pending
 
 

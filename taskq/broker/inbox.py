@@ -37,6 +37,16 @@ _TROUBLE: tuple[type[Exception], ...] = (*DRIVER_ERRORS, BrokerError)
 _BATCH = 500
 
 
+class _Wait:
+    """What is waited for, and by how many."""
+
+    __slots__ = ("future", "waiters")
+
+    def __init__(self) -> None:
+        self.future: Future[End] = Future()
+        self.waiters = 0
+
+
 class Inbox:
     """Waits for ends on one shard, for everyone in this client."""
 
@@ -49,7 +59,7 @@ class Inbox:
     ) -> None:
         self._url, self._keys, self._call, self._acall = url, keys, call, acall
         self._client = new_process_id()
-        self._futures: dict[str, Future[End]] = {}
+        self._waits: dict[str, _Wait] = {}
         self._lock = threading.Lock()
         self._waiters = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
@@ -57,54 +67,69 @@ class Inbox:
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher[str, None]] = WeakKeyDictionary()
 
     def watch(self, ids: Sequence[str]) -> dict[str, Future[End]]:
-        """Give a future for each id; all waiters of one id share it. May raise what the broker raises."""
+        """Give a future for each id; all waiters of one id share it. Who gives up calls `forget`.
+
+        May raise what the broker raises.
+        """
         futures, new = self._enlist(ids)
-        for start in range(0, len(new), _BATCH):
-            some = new[start : start + _BATCH]
-            self._deliver(some, self._call(producing.wait(self._keys, self._client, some)))
+        try:
+            for start in range(0, len(new), _BATCH):
+                some = new[start : start + _BATCH]
+                self._deliver(some, self._call(producing.wait(self._keys, self._client, some)))
+        except BaseException:
+            self.forget(futures)
+            raise
         return futures
 
     async def awatch(self, id: str) -> End:
         """Wait for one end; what is awaited at the same time on one loop is registered together."""
         futures, new = self._enlist([id])
-        if new:
-            loop = asyncio.get_running_loop()
-            batcher = self._batchers.get(loop)
-            if batcher is None:
-                batcher = self._batchers[loop] = Batcher(self._register, _BATCH)
-            await batcher.add(id)
-        return await asyncio.shield(asyncio.wrap_future(futures[id]))
+        try:
+            if new:
+                loop = asyncio.get_running_loop()
+                batcher = self._batchers.get(loop)
+                if batcher is None:
+                    batcher = self._batchers[loop] = Batcher(self._register, _BATCH)
+                await batcher.add(id)
+            return await asyncio.shield(asyncio.wrap_future(futures[id]))
+        finally:
+            self.forget([id])
 
     async def _register(self, ids: Sequence[str]) -> Sequence[None]:
         self._deliver(ids, await self._acall(producing.wait(self._keys, self._client, ids)))
         return [None] * len(ids)
 
     def forget(self, ids: Iterable[str]) -> None:
-        """Drop what nobody waits for any more."""
+        """Take back one wait for each of `ids`; what nobody waits for any more is dropped."""
         with self._lock:
             for id in ids:
-                self._futures.pop(id, None)
+                wait = self._waits.get(id)
+                if wait is not None:
+                    wait.waiters -= 1
+                    if wait.waiters == 0:
+                        del self._waits[id]
 
     def close(self) -> None:
         """Let the thread end; those who still wait get a `BrokerError`."""
         with self._lock:
             self._closed = True
-            waiting = list(self._futures.values())
-            self._futures.clear()
+            waits = list(self._waits.values())
+            self._waits.clear()
             self._waiters.notify_all()
-        for future in waiting:
-            future.set_exception(BrokerError("the client was closed while this waited"))
+        for wait in waits:
+            wait.future.set_exception(BrokerError("the client was closed while this waited"))
 
     def _enlist(self, ids: Sequence[str]) -> tuple[dict[str, Future[End]], list[str]]:
         futures: dict[str, Future[End]] = {}
         new: list[str] = []
         with self._lock:
             for id in ids:
-                future = self._futures.get(id)
-                if future is None:
-                    future = self._futures[id] = Future()
+                wait = self._waits.get(id)
+                if wait is None:
+                    wait = self._waits[id] = _Wait()
                     new.append(id)
-                futures[id] = future
+                wait.waiters += id not in futures
+                futures[id] = wait.future
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="taskq-inbox", daemon=True)
                 self._thread.start()
@@ -116,9 +141,9 @@ class Inbox:
             if isinstance(end, State):
                 continue
             with self._lock:
-                future = self._futures.pop(id, None)
-            if future is not None and not future.done():
-                future.set_result(end)
+                wait = self._waits.pop(id, None)
+            if wait is not None and not wait.future.done():
+                wait.future.set_result(end)
 
     def _run(self) -> None:
         connection: Connection | None = None
@@ -126,7 +151,7 @@ class Inbox:
         checked = time.monotonic()
         while True:
             with self._lock:
-                while not self._futures and not self._closed:
+                while not self._waits and not self._closed:
                     self._waiters.wait()
                 if self._closed:
                     break
@@ -136,7 +161,7 @@ class Inbox:
                     checked = 0.0  # what ended while we were away
                 self._take(connection)
                 if time.monotonic() - checked > RECHECK_S:
-                    self._look_up(list(self._futures))
+                    self._look_up(list(self._waits))
                     checked = time.monotonic()
                 tries = 0
             except _TROUBLE as error:
