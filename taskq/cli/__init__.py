@@ -15,7 +15,7 @@ import click
 
 from taskq.cli.exits import Exit, code_of
 from taskq.cli.output import printable
-from taskq.cli.root import root
+from taskq.cli.root import root as commands
 from taskq.errors import BrokerUnavailable, TaskqError
 
 __all__ = ["main", "run"]
@@ -29,7 +29,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; gives its exit code."""
     try:
-        code = root.main(list(arguments), prog_name="taskq", standalone_mode=False)
+        code = commands.main(list(arguments), prog_name="taskq", standalone_mode=False)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "taskq"
         return _end(f"{error.format_message()} See `{command} --help`.", Exit.USAGE, error)
