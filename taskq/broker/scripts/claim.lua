@@ -14,7 +14,14 @@ if failed(last) then return redis.error_reply('TQHELD ' .. HELD .. ' has a wrong
 last = tonumber(last or 0) or 0
 if seq < last then return { 'stale' } end
 
-local reply = { 'ok', int(now), 0, -1 }
+-- Ms until the agenda's next entry falls due, a day at most; -1 without one.
+local function due_ms()
+  local first = redis.pcall('ZRANGE', AGENDA, 0, 0, 'WITHSCORES')
+  if failed(first) or not first[2] then return -1 end
+  return math.min(86400000, math.max(0, tonumber(first[2]) - now))
+end
+
+local reply = { 'ok', int(now), 0, due_ms() }
 
 if seq == last then
   local all, batch = redis.call('HGETALL', HELD), {}
@@ -25,12 +32,11 @@ if seq == last then
   table.sort(batch, function(a, b) return a.index < b.index end)
   for _, entry in ipairs(batch) do
     local pair = redis.call('MGET', P .. 't:' .. entry.id, P .. 'b:' .. entry.id)
-    local g, list, f, c, flags = string.match(pair[1] or '', '^r|(%d+)|[^|]*|([^|]*)|(%d+)|(%d+)|(%a*)$')
+    local g, list, f, c, flags = string.match(pair[1] or '', '^r|(%d+)|[^|]*|([^|]+:%d)|(%d+)|(%d+)|(%a*)$')
     if g == entry.g and pair[2] then
-      local expires = string.find(flags, 'x', 1, true) and redis.pcall('HGET', P .. 'x:' .. entry.id, 'expires')
       reply[#reply + 1] = entry.id
       reply[#reply + 1] = g
-      reply[#reply + 1] = f .. '|' .. c .. '|' .. flags .. '|' .. list .. '|' .. (type(expires) == 'string' and expires or '')
+      reply[#reply + 1] = f .. '|' .. c .. '|' .. flags .. '|' .. list .. '|' .. expires_of(entry.id, flags)
       reply[#reply + 1] = pair[2]
     end
   end
@@ -39,8 +45,7 @@ if seq == last then
 end
 
 -- What fell due: scheduled tasks go to the back of their lists, expired ones end. 200 a call; the rest stays due.
-local first = redis.pcall('ZRANGE', AGENDA, 0, 0, 'WITHSCORES')
-if not failed(first) and first[2] and tonumber(first[2]) <= now then
+if reply[4] == 0 then
   local due = redis.call('ZRANGE', AGENDA, '-inf', int(now), 'BYSCORE', 'LIMIT', 0, 200)
   local names, woken, entries, counts = {}, {}, {}, {}
   for x, entry in ipairs(due) do names[x] = P .. 't:' .. string.sub(entry, 3) end
@@ -48,18 +53,19 @@ if not failed(first) and first[2] and tonumber(first[2]) <= now then
   redis.call('ZREM', AGENDA, unpack(due))
   for x, entry in ipairs(due) do
     local kind, id, record = string.sub(entry, 1, 2), string.sub(entry, 3), records[x] or ''
-    local state, g, list, flags = string.match(record, '^(%a)|(%d+)|[^|]*|([^|]+:%d)|%d+|%d+|(%a*)$')
+    local state, g, owner, list, flags = string.match(record, '^(%a)|(%d+)|([^|]*)|([^|]+:%d)|%d+|%d+|(%a*)$')
     if not state then
-      if not string.find(record, '^[SFCE]|') then redis.pcall('SADD', P .. 'limbo', id) end
+      if kind == 't:' and not string.find(record, '^[SFCE]|') then astray(id) end
     elseif kind == 't:' and state == 'w' then
       if failed(redis.pcall('RPUSH', P .. 'q:' .. list, id)) then
-        quarantine('list', id)
+        put_off(id)
       else
         redis.call('SET', names[x], 'q' .. string.sub(record, 2))
         woken[queue_of(list)] = true
       end
     elseif kind == 'x:' and state ~= 'r' then
       if state == 'w' then redis.call('ZREM', AGENDA, 't:' .. id) end
+      if state == 'p' then redis.pcall('SREM', P .. 'parked:' .. owner, id) end
       end_waiting('E', id, g, flags, '', state ~= 'q' and 600000 or nil)
       entries[#entries + 1] = 'E ' .. id .. ' - 0'
       counts['-|E'] = (counts['-|E'] or 0) + 1
@@ -67,15 +73,16 @@ if not failed(first) and first[2] and tonumber(first[2]) <= now then
   end
   for queue in pairs(woken) do wake(queue) end
   if #entries > 0 then recall(entries, counts) end
-  first = redis.pcall('ZRANGE', AGENDA, 0, 0, 'WITHSCORES')
+  reply[4] = due_ms()
 end
-if not failed(first) and first[2] then reply[4] = math.max(0, tonumber(first[2]) - now) end
 
 local queues = tonumber(ARGV[4])
 local states = redis.pcall('HMGET', P .. 'queues', unpack(ARGV, 5, 4 + queues))
 if failed(states) then states = {} end
 local holds, given, looked, left, alone = {}, 0, 0, nil, false
 local mine, stamp = '|' .. process .. '|', ARGV[2] .. ':'
+-- Bytes that are no counter would raise after the first write: the fence begins anew, above all that was given.
+local counts = string.find(head[3] or '', '^[1-9]%d*$') and tonumber(head[3]) < 9e15
 
 -- Take up to `share` tasks from the head of one list; returns how many ids left it.
 local function take(list, queue_priority, share)
@@ -86,13 +93,15 @@ local function take(list, queue_priority, share)
     names[#ids + x] = P .. 'b:' .. id
   end
   local values = redis.call('MGET', unpack(names))
-  local good, rests, bad, ended, taken = {}, {}, {}, {}, #ids
+  local good, rests, bad, ended, seen, taken = {}, {}, {}, {}, {}, #ids
   for x, id in ipairs(ids) do
-    local record, message = values[x], values[#ids + x]
+    -- An id that stands twice in a list is given once: the second time it runs.
+    local record, message = seen[id] and 'r|0|' or values[x], values[#ids + x]
+    seen[id] = true
     if not record and message then
       good[#good + 1] = x
     elseif not record then
-      bad[#bad + 1] = { 'limbo', id }
+      bad[#bad + 1] = id
     else
       local f, c, flags = string.match(record, '^q|%d+|[^|]*|[^|]*|(%d+)|(%d+)|(%a*)$')
       if f and message then
@@ -108,31 +117,28 @@ local function take(list, queue_priority, share)
       elseif string.find(record, '^[SFCE]|') then
         ended[#ended + 1] = x
       elseif not string.find(record, '^[wrpb]|%d+|') then
-        bad[#bad + 1] = { 'record', id }
+        bad[#bad + 1] = id
       end
     end
   end
   redis.call('LTRIM', list, taken, -1)
-  for _, entry in ipairs(bad) do
-    if entry[1] == 'limbo' then redis.pcall('SADD', P .. 'limbo', entry[2]) else quarantine(entry[1], entry[2]) end
-  end
+  for _, id in ipairs(bad) do astray(id) end
   for _, x in ipairs(ended) do redis.call('PEXPIRE', names[x], 600000) end
   if #good > 0 then
+    if not counts then
+      redis.call('HSET', META, 'g', int(time[1] * 1000000 + time[2]))
+      counts = true
+    end
     local g, set = redis.call('HINCRBY', META, 'g', #good) - #good, {}
     local plain = '0|0||' .. queue_priority .. '|'
     for y, x in ipairs(good) do
       local number, id, had, rest = int(g + y), ids[x], rests[x], plain
       set[#set + 1] = names[x]
       if had then
-        local expires = ''
-        if string.find(had.flags, 'x', 1, true) then
-          expires = redis.pcall('HGET', P .. 'x:' .. id, 'expires')
-          if type(expires) ~= 'string' then expires = '' end
-          redis.pcall('ZREM', AGENDA, 'x:' .. id)
-        end
-        local counts = had.f .. '|' .. had.c .. '|' .. had.flags
-        rest = counts .. '|' .. queue_priority .. '|' .. expires
-        set[#set + 1] = 'r|' .. number .. mine .. queue_priority .. '|' .. counts
+        local expires, tail = expires_of(id, had.flags), had.f .. '|' .. had.c .. '|' .. had.flags
+        if expires ~= '' then redis.pcall('ZREM', AGENDA, 'x:' .. id) end
+        rest = tail .. '|' .. queue_priority .. '|' .. expires
+        set[#set + 1] = 'r|' .. number .. mine .. queue_priority .. '|' .. tail
       else
         set[#set + 1] = 'r|' .. number .. mine .. queue_priority .. '|0|0|'
       end

@@ -3,7 +3,7 @@
 -- A record is `state|g|owner|queue:priority|f|c|flags`, or, ended, `state|g|owner|outcome`.
 local META = KEYS[1]
 local P = string.sub(META, 1, -5)
-local head = redis.pcall('HMGET', META, 'v', 'frozen')
+local head = redis.pcall('HMGET', META, 'v', 'frozen', 'g')
 if head.err or not head[1] then return redis.error_reply('TQNOMETA the namespace has no meta') end
 if head[1] ~= '1' then return redis.error_reply('TQFORMAT ' .. head[1]) end
 if head[2] then return redis.error_reply('TQFROZEN the namespace is frozen') end
@@ -31,7 +31,25 @@ local function quarantine(reason, id)
   redis.pcall('PEXPIRE', P .. 'b:' .. id, 1209600000)
 end
 
+-- An id that stands where a task should, without one: what there is of it goes on record.
+local function astray(id)
+  if redis.call('EXISTS', P .. 't:' .. id, P .. 'b:' .. id) > 0 then
+    quarantine('record', id)
+  else
+    redis.pcall('SADD', P .. 'limbo', id)
+  end
+end
+
 local function queue_of(list) return string.match(list, '^([^:]*):') end
+
+-- When a task with these flags expires, in ms as text; '' for never.
+local function expires_of(id, flags)
+  local expires = string.find(flags, 'x', 1, true) and redis.pcall('HGET', P .. 'x:' .. id, 'expires')
+  return type(expires) == 'string' and #expires < 17 and string.match(expires, '^%d+$') or ''
+end
+
+-- The list of a task that is ready has a wrong type: again in ten seconds, when a sweep has mended it.
+local function put_off(id) redis.pcall('ZADD', AGENDA, int(now + 10000), 't:' .. id) end
 
 -- Due at `due`: a record's entry in the agenda; whoever sleeps past it is woken.
 local function schedule(id, due, list)
