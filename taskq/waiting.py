@@ -37,10 +37,11 @@ def wait(
     warn_in_loop("wait", "wait_async")
     given = list(handles)
     futures = _watch(given)
-    concurrent.futures.wait(futures, seconds(timeout))
-    done, pending = _split(given, futures)
-    _forget({handle.id: handle for handle in pending}.values())
-    return done, pending
+    try:
+        concurrent.futures.wait(futures, seconds(timeout))
+        return _split(given, futures)
+    finally:
+        _forget(given, futures)
 
 
 async def wait_async(
@@ -70,16 +71,14 @@ def as_completed(
     """
     refuse_in_task("as_completed", allow_block)
     warn_in_loop("as_completed", "as_completed_async")
-    given = list(handles)
+    return _in_order(list(handles), timeout)
+
+
+def _in_order(handles: list[TaskHandle[R]], timeout: Duration | None) -> Iterator[TaskHandle[R]]:
+    futures = _watch(handles)
     waited: dict[Future[End], list[TaskHandle[R]]] = {}
-    for handle, future in zip(given, _watch(given), strict=True):
+    for handle, future in zip(handles, futures, strict=True):
         waited.setdefault(future, []).append(handle)
-    return _in_order(waited, timeout)
-
-
-def _in_order(
-    waited: dict[Future[End], list[TaskHandle[R]]], timeout: Duration | None
-) -> Iterator[TaskHandle[R]]:
     try:
         for future in concurrent.futures.as_completed(waited, seconds(timeout)):
             for handle in waited[future]:
@@ -88,7 +87,7 @@ def _in_order(
     except TimeoutError:
         raise _late(waited, timeout) from None
     finally:
-        _forget([handles[0] for future, handles in waited.items() if not future.done()])
+        _forget(handles, futures)
 
 
 async def as_completed_async(
@@ -157,9 +156,11 @@ def _split(
     return done, pending
 
 
-def _forget(handles: Iterable[TaskHandle[Any]]) -> None:
-    for handle in handles:
-        handle.inbox.forget([handle.id])
+def _forget(handles: Sequence[TaskHandle[Any]], futures: Sequence[Future[End]]) -> None:
+    # Handles of one task share a future, and count as one waiter.
+    for future, handle in dict(zip(futures, handles, strict=True)).items():
+        if not future.done():
+            handle.inbox.forget([handle.id])
 
 
 def _late(futures: Iterable[Future[End] | asyncio.Future[End]], timeout: Duration | None) -> ResultTimeout:
