@@ -49,10 +49,17 @@ class Hand:
             broker.call(working.register(self.keys, self.process, tasks))
 
     def take(self, limit: int = 100) -> list[Claimed]:
-        """Claim what is ready."""
-        self._seq += 1
+        """Claim what is ready; one claim gives a fair share only, so it takes several."""
         words = working.claim_words(self.keys, self._queues)
-        return self._broker.call(working.claim(self.keys, self.process, self._seq, limit, words)).tasks
+        taken: list[Claimed] = []
+        while len(taken) < limit:
+            self._seq += 1
+            command = working.claim(self.keys, self.process, self._seq, limit - len(taken), words)
+            some = self._broker.call(command).tasks
+            if not some:
+                break
+            taken += some
+        return taken
 
     def take_one(self) -> Claimed:
         [claimed] = self.take(1)
