@@ -10,9 +10,9 @@ from __future__ import annotations
 import importlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from taskq.broker.command import Steps
 from taskq.broker.commands import reading
@@ -29,11 +29,13 @@ from taskq.middleware import FailureLog, Hooks, Middleware
 from taskq.names import check_name, check_task_name
 from taskq.origin import module_name, qualified_name
 from taskq.sending import Sender
-from taskq.task import Task
+from taskq.submitting import ReferenceCodec, callers, reference_of
+from taskq.task import Task, is_async
 
 if TYPE_CHECKING:
     from taskq.broker.client import Broker
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
 Lifespan = Callable[["TaskQ"], AbstractAsyncContextManager[Any] | AbstractContextManager[Any]]
@@ -161,6 +163,8 @@ class TaskQ(Declaring):
                     raise ConfigurationError(
                         f"{self!r} includes {module!r}, and there is no such module"
                     ) from error
+            if self.modules:
+                self._callers()
             self._frozen = True
 
     def enqueue(self, name: str, /, *args: Any, queue: str | None = None, **kwargs: Any) -> TaskHandle[Any]:
@@ -194,6 +198,54 @@ class TaskQ(Declaring):
     async def aenqueue_many(self, calls: Iterable[Call[R]]) -> list[Enqueued[R]]:
         """As `enqueue_many`, on the running loop."""
         return await self.broker.arun(send_many(self, calls))
+
+    @overload
+    def submit(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> TaskHandle[R]: ...
+    @overload
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]: ...
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskHandle[Any]:
+        """Store a call of a function that is no task: a public one of a module in `include`.
+
+        A task is enqueued as itself. Raises what `task.enqueue` raises, and
+
+        Raises:
+            SigningRequired: a worker could not find the function, and sending code needs signing keys.
+        """
+        warn_in_loop("submit", "asubmit")
+        return self._sender_of(function).enqueue(*args, **kwargs)
+
+    @overload
+    async def asubmit(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> TaskHandle[R]: ...
+    @overload
+    async def asubmit(
+        self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> TaskHandle[R]: ...
+
+    async def asubmit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskHandle[Any]:
+        """As `submit`, on the running loop."""
+        return await self._sender_of(function).aenqueue(*args, **kwargs)
+
+    def _sender_of(self, function: Callable[..., Any]) -> Sender[..., Any]:
+        for task in self.tasks.values():
+            if function is task or function is task.function:
+                return task
+        module, name = reference_of(function, self.modules)
+        caller = self._callers()[is_async(function)]
+        return Sender(self, caller.name, ReferenceCodec(function, module, name), caller.queue, 5)
+
+    def _callers(self) -> list[Task[..., Any]]:
+        """Give the tasks, sync and async, that call functions by reference; declare them at the first use."""
+        names = [f"{self.name}.taskq.call", f"{self.name}.taskq.acall"]
+        with self._lock:
+            if names[0] not in self.tasks:
+                for name, function in zip(names, callers(self.modules), strict=True):
+                    self.task(function, name=name)
+        return [self.tasks[name] for name in names]
 
     def handle(self, id: str) -> TaskHandle[Any]:
         """Give a handle to a task by its id. Its result is as it travelled; `task.handle` knows its type."""

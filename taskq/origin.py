@@ -23,7 +23,7 @@ def qualified_name(function: Callable[..., Any]) -> str:
 
 def module_name(function: Callable[..., Any]) -> str:
     """Give the name by which a worker imports the function's module, also while it runs as a script here."""
-    module = str(code_of(function).__module__)
+    module = str(getattr(code_of(function), "__module__", None) or "builtins")
     return main_module() if module == "__main__" else module
 
 

@@ -164,7 +164,8 @@ if __name__ == "__main__":
             "    app.freeze()\n"
             "    print(*app.tasks)\n"
         )
-        assert self.name_of("shop_tasks.py", cwd=folder) == "shop.shop_tasks.send"
+        names = self.name_of("shop_tasks.py", cwd=folder).split()
+        assert [name for name in names if ".taskq." not in name] == ["shop.shop_tasks.send"]
 
     def test_this_process_has_one(self) -> None:
         assert main_module() not in ("", "__main__")

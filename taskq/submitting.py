@@ -1,0 +1,90 @@
+"""Functions that are no tasks, called by reference.
+
+Two tasks of an app, `<app>.taskq.call` and `<app>.taskq.acall`, take a module and a name and call what stands
+there. No name from the server is imported for that: the module has to be one of the app's `include`, which
+its workers import when they start, and the function a public one that is defined in it. So who lists a module
+in `include` lets whoever can enqueue call its public functions.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from taskq.codec import CallCodec
+from taskq.errors import SigningRequired
+from taskq.origin import module_name, qualified_name
+from taskq.retry import Reject
+
+
+def reference_of(function: Callable[..., Any], modules: Sequence[str]) -> tuple[str, str]:
+    """Give the module and the name by which a worker finds `function`.
+
+    Raises:
+        SigningRequired: it would not find it: the function would have to travel as code.
+    """
+    module, name = module_name(function), qualified_name(function)
+    if module not in modules or _public_function(function.__module__, name) is not function:
+        raise SigningRequired(
+            f"{module}.{name} cannot be called by reference: that takes a public function of a module in the "
+            "app's include=[…]. Declare it as a task, or list its module; sending code takes signing keys, "
+            "which taskq does not have yet"
+        )
+    return module, name
+
+
+def find(module: str, name: str, modules: Sequence[str]) -> Callable[..., Any]:
+    """Give the function that a call refers to.
+
+    Raises:
+        Reject: the module is not one of `modules`, or has no such public function.
+    """
+    function = _public_function(module, name) if module in modules else None
+    if function is None:
+        raise Reject(f"{module}.{name} is no public function of a module that the app includes")
+    return function
+
+
+def _public_function(module: str, name: str) -> Callable[..., Any] | None:
+    function = getattr(sys.modules.get(module), name, None)
+    own = inspect.isfunction(function) and function.__module__ == module and function.__qualname__ == name
+    return function if own and not name.startswith("_") else None
+
+
+class ReferenceCodec(CallCodec):
+    """How a call by reference travels: as the function's own arguments, packed beside its module and name."""
+
+    def __init__(self, function: Callable[..., Any], module: str, name: str) -> None:
+        super().__init__(function)
+        self._module = module
+        self._name = name
+
+    def encode_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        """As `CallCodec` has it, and so does what follows."""
+        return _REFERENCE.encode_call((self._module, self._name, *super().encode_call(args, kwargs)), {})
+
+    def decode_call(self, args: bytes, kwargs: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """As `CallCodec` has it."""
+        (_, _, own_args, own_kwargs), _ = _REFERENCE.decode_call(args, kwargs)
+        return super().decode_call(own_args, own_kwargs)
+
+
+def callers(
+    modules: Sequence[str],
+) -> tuple[Callable[[str, str, bytes, bytes], Any], Callable[[str, str, bytes, bytes], Any]]:
+    """Make the two functions, sync and async, that call what they are told the place of."""
+
+    def call(module: str, name: str, args: bytes, kwargs: bytes) -> Any:
+        function = find(module, name, modules)
+        values, named = CallCodec(function).decode_call(args, kwargs)
+        return function(*values, **named)
+
+    async def acall(module: str, name: str, args: bytes, kwargs: bytes) -> Any:
+        return await call(module, name, args, kwargs)
+
+    return call, acall
+
+
+_REFERENCE = CallCodec(callers(())[0])
