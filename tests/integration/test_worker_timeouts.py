@@ -1,0 +1,123 @@
+"""Soft and hard timeouts: what a task can still do, and what is done to one that does not end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskq import TaskFailed
+from tests.support import wait_until
+from tests.workers import Worker, Yard
+
+TWICE = pytest.mark.parametrize("a", ["", "a"], ids=["sync", "async"])
+
+
+@pytest.fixture(scope="module")
+def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    with Yard(tmp_path_factory.mktemp("timeouts")) as yard:
+        yield yard
+
+
+@pytest.fixture(scope="module")
+def worker(yard: Yard) -> Iterator[Worker]:
+    worker = yard.worker("endings")
+    yield worker
+    assert worker.stop() == 0
+    assert yard.leftovers() == []
+
+
+@TWICE
+def test_a_soft_timeout_can_be_caught_and_cleaned_up_after(yard: Yard, worker: Worker, a: str) -> None:
+    handle = yard.send(f"endings.{a}soft", True)
+
+    assert handle.result(timeout=10) == "cleaned up"
+    [start], [soft] = yard.ledger.starts(handle.id), yard.ledger.entries("soft", handle.id)
+    assert 0.298 <= soft.at - start.at < 1.3
+
+
+@TWICE
+def test_a_soft_timeout_that_is_not_caught_is_a_failure(yard: Yard, worker: Worker, a: str) -> None:
+    handle = yard.send(f"endings.{a}soft", False)
+
+    with pytest.raises(TaskFailed) as caught:
+        handle.result(timeout=10)
+    assert caught.value.type == "taskq.errors.SoftTimeout"
+
+
+def test_an_early_task_has_its_soft_timeout_too(yard: Yard, worker: Worker) -> None:
+    handle = yard.send("endings.early_soft")
+
+    [soft] = yard.ledger.wait("soft", handle.id)
+    [start] = yard.ledger.starts(handle.id)
+    assert 0.298 <= soft.at - start.at < 0.9
+
+
+@TWICE
+def test_a_task_that_goes_on_after_the_soft_timeout_meets_the_hard_one(
+    yard: Yard, worker: Worker, a: str
+) -> None:
+    handle = yard.send(f"endings.{a}soft_then_hard")
+
+    with pytest.raises(TaskFailed, match="did not end within its timeout of 1 s"):
+        handle.result(timeout=10)
+    [start], [soft] = yard.ledger.starts(handle.id), yard.ledger.entries("soft", handle.id)
+    [left] = yard.ledger.entries("left", handle.id)
+    assert soft.at - start.at < 0.998 <= left.at - start.at < 2
+
+
+@TWICE
+def test_a_hard_timeout_ends_the_run_and_counts_as_a_failure(yard: Yard, worker: Worker, a: str) -> None:
+    before = worker.children()
+    handle = yard.send(f"endings.{a}hard")
+
+    with pytest.raises(TaskFailed, match=r"did not end within its timeout of 0\.5 s"):
+        handle.result(timeout=10)
+
+    assert [entry.attempt for entry in yard.ledger.starts(handle.id)] == [1, 2]
+    for start, end in yard.ledger.runs():
+        if start.id == handle.id:
+            assert 0.498 <= end - start.at < 1.5
+    assert not yard.ledger.entries("swallowed", handle.id)
+    assert worker.children() == before
+
+
+@TWICE
+def test_a_call_may_have_a_timeout_of_its_own(yard: Yard, worker: Worker, a: str) -> None:
+    handle = yard.send(f"endings.{a or ''}{'nap' if a else 'turn'}", 10, timeout=0.4, max_retries=0)
+
+    with pytest.raises(TaskFailed, match=r"timeout of 0\.4 s"):
+        handle.result(timeout=10)
+
+
+@TWICE
+def test_without_a_timeout_a_task_runs_as_long_as_it_takes(yard: Yard, worker: Worker, a: str) -> None:
+    assert yard.send(f"endings.{a}endless", 1.5).result(timeout=10) == 1.5
+
+
+@pytest.mark.parametrize("task", ["wedged", "awedged", "stubborn"])
+def test_a_process_is_killed_for_a_task_that_nothing_else_ends(tmp_path: Path, task: str) -> None:
+    """And only that task is charged: its neighbours go back as they were, and run elsewhere."""
+    with Yard(tmp_path) as yard:
+        worker = yard.worker("endings", concurrency=4)
+        [old] = worker.children()
+        # A wedged loop holds up all that is async, so the neighbours are sync where it is.
+        neighbours = [yard.send("endings.turn", 4.5) for _ in range(3)]
+        yard.ledger.wait("start", count=3)
+        culprit = yard.send(f"endings.{task}")
+        [start] = yard.ledger.wait("start", culprit.id)
+
+        with pytest.raises(TaskFailed, match="CrashedTooOften"):
+            culprit.result(timeout=20)
+
+        wait_until(lambda: set(worker.children()).isdisjoint({old}))
+        assert len(yard.ledger.starts(culprit.id)) == 1
+        assert {handle.info().crashes for handle in neighbours} == {0}
+        assert yard.wait_ended(neighbours, timeout=20) == {"succeeded": 3}
+        [line] = worker.says("did not heed their hard timeout")
+        assert line["level"] == "error"
+        killed = min(entry.at for handle in neighbours for entry in yard.ledger.starts(handle.id)[1:])
+        assert 0.5 + 3 - 0.01 <= killed - start.at < 5.5
+        assert worker.stop() == 0
+        assert yard.leftovers() == []
