@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from taskq.clock import Duration, to_ms
-from taskq.errors import ArgumentMismatch, NotEncodable
+from taskq.errors import ArgumentMismatch, BlockingInTask, NotEncodable
 
 _LONGEST_WISH_MS = 86_400_000
 
@@ -35,7 +35,7 @@ class Reject(Exception):  # a signal, no error
 
 
 Errors = type[BaseException] | tuple[type[BaseException], ...]
-_HOPELESS = (Reject, ArgumentMismatch, NotEncodable)
+_HOPELESS = (Reject, ArgumentMismatch, NotEncodable, BlockingInTask)
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,24 @@ async def many_at_once_in_a_loop() -> None:
         assert_type(await handle.aresult(), bytes)
 
 
+def double(a: int) -> int:
+    return 2 * a
+
+
+async def adouble(a: int) -> int:
+    return 2 * a
+
+
+async def functions_that_are_no_tasks() -> None:
+    assert_type(app.submit(double, 1), TaskHandle[int])
+    assert_type(app.submit(adouble, a=1).result(), int)
+    assert_type(await app.asubmit(double, 1), TaskHandle[int])
+    assert_type(await app.asubmit(adouble, 1), TaskHandle[int])
+    assert_type(app.submit(add, 1), TaskHandle[int])
+    app.submit(double, "1")  # type: ignore[call-overload]
+    await app.asubmit(adouble)  # type: ignore[call-overload]
+
+
 def options_are_checked() -> None:
     app.task(queue=1)  # type: ignore[call-overload]
     app.task(ack="never")  # type: ignore[call-overload]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from taskq import ArgumentMismatch, Reject, Retry, RetryPolicy
-from taskq.errors import NotEncodable
+from taskq.errors import BlockingInTask, NotEncodable
 
 PLAIN = RetryPolicy(jitter=False)
 
@@ -61,7 +61,9 @@ def test_only_what_retry_for_names_is_retried() -> None:
     assert RetryPolicy(no_retry_for=ValueError).next_delay_ms(UnicodeError(), 0) is None
 
 
-@pytest.mark.parametrize("error", [Reject("no"), ArgumentMismatch("no"), NotEncodable("no")])
+@pytest.mark.parametrize(
+    "error", [Reject("no"), ArgumentMismatch("no"), NotEncodable("no"), BlockingInTask("no")]
+)
 def test_what_cannot_succeed_is_never_retried(error: Exception) -> None:
     assert RetryPolicy(retry_for=Exception).next_delay_ms(error, 0) is None
 
