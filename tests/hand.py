@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ def put(
     broker: Broker, task: str = "shop.add", *args: Any, id: str | None = None, delay_ms: int | None = None, **said: Any
 ) -> str:
     """Enqueue one message, and give its id. `said` are fields of the message."""
-    message = Message(task=task, args=encode_value(args) if args else b"", created_ms=broker.now_ms(), **said)
+    message = Message(task=task, args=encode_value(args) if args else b"", created_ms=broker.now_ms() or time.time_ns() // 1_000_000, **said)
     envelope = Envelope(
         id or new_task_id(),
         f"{message.queue}:{message.priority}",

@@ -99,7 +99,7 @@ def enqueue(
         if name in application.tasks:
             _ = server.shards  # a server that is away is told at once; an app's own client is patient
         else:
-            _check_registered(server, name, queue, bool(app))
+            _check_registered(server, name, queue, list(application.tasks))
         sender = application.named(name, queue).using(**_options(given))
         handle = sender.enqueue(*(args or []), **(kwargs or {}))
         if not (wait or timeout is not None):
@@ -137,15 +137,15 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _check_registered(server: Server, name: str, queue: str | None, with_app: bool) -> None:
+def _check_registered(server: Server, name: str, queue: str | None, declared: list[str]) -> None:
     if queue:
         return
     known = [task.name for task in server.run(registered(server.shards))]
     if name in known:
         return
-    near = get_close_matches(name, known, 1)
+    near = get_close_matches(name, known + declared, 1)
     meant = f"; do you mean {near[0]!r}?" if near else "; `taskq registered` lists them."
-    by = "neither the app nor any worker knows" if with_app else "no worker has registered"
+    by = "neither the app nor any worker knows" if declared else "no worker has registered"
     raise click.UsageError(f"{by} a task {name!r}{meant} With --queue it is enqueued all the same.")
 
 
