@@ -1,0 +1,63 @@
+"""A place of its own for the demo: no settings of the user's, a directory, and an orderly end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+LOCK = "demo.lock"
+"""The file in the directory that the demo keeps locked while it lives."""
+
+_KEPT = {"TASKQ_REDIS_SERVER", "TASKQ_START_METHOD", "TASKQ_DEBUG"}
+
+
+@contextmanager
+def own_environment() -> Generator[None]:
+    """Keep what is set for the user's own apps from the demo's app, here and in child processes."""
+    before = dict(os.environ)
+    for name in before:
+        if name == "REDIS_URL" or (name.startswith("TASKQ_") and name not in _KEPT):
+            del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def own_directory() -> Generator[Path]:
+    """Make a directory, locked, and remove it with all that is in it."""
+    directory = Path(tempfile.mkdtemp(prefix="taskq-demo-"))
+    try:
+        with (directory / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def orderly_end() -> Generator[None]:
+    """Leave by the way of all `finally` when told to end, as by `timeout` or a terminal that closes."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        for other in signals:
+            signal.signal(other, signal.SIG_IGN)  # the way out is short: it is not to be left half-way
+        sys.exit(128 + number)
+
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, leave) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
