@@ -97,7 +97,7 @@ class TaskHandle(Generic[R]):
         refuse_in_task("result", allow_block)
         warn_in_loop("result", "aresult")
         if self.end is None:
-            future = self.inbox.watch([self.id])[self.id]
+            future = self.inbox.watch([self.id], seconds(timeout))[self.id]
             try:
                 self.end = future.result(seconds(timeout))
             except TimeoutError:

@@ -17,6 +17,8 @@ from taskq.errors import BadName
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"  # https://www.crockford.com/base32.html
 _PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
+_RANDOM = bytes(ord(_CROCKFORD[byte & 31]) for byte in range(256))
+_latest = (0, "")  # the last ms and its ten characters: an id costs half a microsecond, not two
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -59,7 +61,6 @@ def check_id(value: str) -> str:
 
 
 def _base32(value: int, characters: int) -> str:
-    # Two characters at a time: a task id costs a microsecond, not three.
     pairs = []
     for _ in range(characters // 2):
         pairs.append(_PAIRS[value & 1023])
@@ -69,8 +70,13 @@ def _base32(value: int, characters: int) -> str:
 
 def new_task_id(shard: int = 0) -> str:
     """Make an id: the shard, `-`, and 26 characters of Crockford base32 (48 bits of ms, 80 random), as in ULID."""
-    bits = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10), "big")
-    return f"{_shard_text(shard)}-{_base32(bits, 26)}"
+    global _latest
+    ms, prefix = _latest
+    now_ms = time.time_ns() // 1_000_000
+    if now_ms != ms:
+        prefix = _base32(now_ms, 10)
+        _latest = now_ms, prefix
+    return f"{_shard_text(shard)}-{prefix}{os.urandom(16).translate(_RANDOM).decode()}"
 
 
 def new_process_id() -> str:
@@ -79,6 +85,8 @@ def new_process_id() -> str:
 
 
 def _shard_text(shard: int) -> str:
+    if shard == 0:
+        return "0"
     text = ""
     while True:
         shard, digit = divmod(shard, 36)

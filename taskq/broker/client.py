@@ -76,28 +76,24 @@ class Broker:
         """Redis time by our own estimate; 0 before the first contact."""
         return self.namespace.now_ms()
 
-    def call(self, command: Command[T]) -> T:
-        """Send a command and give its decoded reply.
+    def call(self, command: Command[T], patience: float | None = None) -> T:
+        """Send a command and give its decoded reply. `patience`, in seconds, counts in place of the client's.
 
         Raises:
             BrokerError: the server or the way to it failed for longer than `patience`, or refuses.
         """
         if self._executor is None:
             with self._lock:
-                self._executor = self._executor or Executor(
-                    self.url, self.namespace, self._patience, self._timeout
-                )
-        return self._executor.call(command)
+                self._executor = self._executor or Executor(self.url, self.namespace, self._timeout)
+        return self._executor.call(command, self._patience if patience is None else patience)
 
     async def acall(self, command: Command[T]) -> T:
         """As `call`, on the running loop."""
         loop = asyncio.get_running_loop()
         executor = self._loops.get(loop)
         if executor is None:
-            executor = self._loops[loop] = AsyncExecutor(
-                self.url, self.namespace, self._patience, self._timeout
-            )
-        return await executor.call(command)
+            executor = self._loops[loop] = AsyncExecutor(self.url, self.namespace, self._timeout)
+        return await executor.call(command, self._patience)
 
     def run(self, steps: Steps[T]) -> T:
         """Send what `steps` yields, each reply going back in; give what it returns."""

@@ -18,13 +18,13 @@ T = TypeVar("T")
 class Executor:
     """A pool of blocking connections. Safe for threads."""
 
-    def __init__(self, url: ServerURL, namespace: Namespace, patience: float, timeout: float) -> None:
-        self._url, self._namespace, self._patience = url, namespace, patience
+    def __init__(self, url: ServerURL, namespace: Namespace, timeout: float) -> None:
+        self._where, self._namespace = url.masked, namespace
         self._pool: Any = sync_client(url, timeout=timeout).connection_pool
 
-    def call(self, command: Command[T]) -> T:
+    def call(self, command: Command[T], patience: float) -> T:
         """Send a command, give its decoded reply; see `conversation`."""
-        talk = conversation(command, self._namespace, self._url.masked, self._patience)
+        talk = conversation(command, self._namespace, self._where, patience)
         turn = next(talk)
         try:
             while True:
@@ -61,13 +61,13 @@ class Executor:
 class AsyncExecutor:
     """A pool of connections for the event loop that first used it."""
 
-    def __init__(self, url: ServerURL, namespace: Namespace, patience: float, timeout: float) -> None:
-        self._url, self._namespace, self._patience = url, namespace, patience
+    def __init__(self, url: ServerURL, namespace: Namespace, timeout: float) -> None:
+        self._where, self._namespace = url.masked, namespace
         self._pool: Any = async_client(url, timeout=timeout).connection_pool
 
-    async def call(self, command: Command[T]) -> T:
+    async def call(self, command: Command[T], patience: float) -> T:
         """Send a command, give its decoded reply; see `conversation`."""
-        talk = conversation(command, self._namespace, self._url.masked, self._patience)
+        talk = conversation(command, self._namespace, self._where, patience)
         turn = next(talk)
         try:
             while True:

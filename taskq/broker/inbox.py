@@ -54,7 +54,7 @@ class Inbox:
         self,
         url: ServerURL,
         keys: Keys,
-        call: Callable[[Command[Any]], Any],
+        call: Callable[..., Any],
         acall: Callable[[Command[Any]], Awaitable[Any]],
     ) -> None:
         self._url, self._keys, self._call, self._acall = url, keys, call, acall
@@ -63,19 +63,20 @@ class Inbox:
         self._lock = threading.Lock()
         self._waiters = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
+        self._connection: Connection | None = None
         self._closed = False
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher[str, None]] = WeakKeyDictionary()
 
-    def watch(self, ids: Sequence[str]) -> dict[str, Future[End]]:
+    def watch(self, ids: Sequence[str], patience: float | None = None) -> dict[str, Future[End]]:
         """Give a future for each id; all waiters of one id share it. Who gives up calls `forget`.
 
-        May raise what the broker raises.
+        May raise what the broker raises; `patience` is as for `Broker.call`.
         """
         futures, new = self._enlist(ids)
         try:
             for start in range(0, len(new), _BATCH):
                 some = new[start : start + _BATCH]
-                self._deliver(some, self._call(producing.wait(self._keys, self._client, some)))
+                self._deliver(some, self._call(producing.wait(self._keys, self._client, some), patience))
         except BaseException:
             self.forget(futures)
             raise
@@ -116,6 +117,8 @@ class Inbox:
             waits = list(self._waits.values())
             self._waits.clear()
             self._waiters.notify_all()
+            if self._connection is not None:
+                self._connection.close()  # the thread may block on it
         for wait in waits:
             wait.future.set_exception(BrokerError("the client was closed while this waited"))
 
@@ -146,31 +149,37 @@ class Inbox:
                 wait.future.set_result(end)
 
     def _run(self) -> None:
-        connection: Connection | None = None
         tries = 0
         checked = time.monotonic()
-        while True:
-            with self._lock:
-                while not self._waits and not self._closed:
-                    self._waiters.wait()
-                if self._closed:
-                    break
+        while self._wanted():
             try:
-                if connection is None:
-                    connection = Connection(self._url, RECHECK_S + 5)
-                    checked = 0.0  # what ended while we were away
-                self._take(connection)
+                if self._connection is None:
+                    self._connection = Connection(self._url, RECHECK_S + 5)
                 if time.monotonic() - checked > RECHECK_S:
                     self._look_up(list(self._waits))
                     checked = time.monotonic()
+                self._take(self._connection)
                 tries = 0
-            except _TROUBLE as error:
+            except Exception as error:
+                if self._closed:
+                    break  # `close` took the connection away
+                if not isinstance(error, _TROUBLE):
+                    raise
                 log.debug("the inbox lost its connection: %s", error)
-                if connection is not None:
-                    connection.close()
-                    connection = None
+                self._hang_up()
+                checked = 0.0  # some may end while we are away
                 time.sleep(pause_after(tries))
                 tries += 1
+        self._hang_up()
+
+    def _wanted(self) -> bool:
+        with self._lock:
+            while not self._waits and not self._closed:
+                self._waiters.wait()
+            return not self._closed
+
+    def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 

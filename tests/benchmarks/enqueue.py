@@ -22,7 +22,7 @@ REPEATS, CALLS = 7, 20_000
 class Yes(Broker):
     """Says at once that all is stored."""
 
-    def call(self, command: Command[T]) -> T:
+    def call(self, command: Command[T], patience: float | None = None) -> T:
         if command.name == "init":
             return command.decode([b"1", 1])
         if command.name == "TIME":

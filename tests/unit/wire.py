@@ -34,7 +34,7 @@ class Wire(Broker):
         self.commands: list[Command[Any]] = []
         self.replies: dict[str, Callable[[Command[Any]], Any]] = {}
 
-    def call(self, command: Command[T]) -> T:
+    def call(self, command: Command[T], patience: float | None = None) -> T:
         self.commands.append(command)
         if reply := self.replies.get(command.name):
             return command.decode(reply(command))
