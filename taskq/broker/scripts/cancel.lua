@@ -21,9 +21,10 @@ if state == 'r' then
   redis.pcall('PEXPIRE', P .. 'control:' .. owner, 60000)
   return 'r'
 end
-redis.call('UNLINK', P .. 'b:' .. id)
+-- A list passes it some day, and needs its tombstone until then; what is in quarantine stands in none.
+local listed = state == 'q' and redis.call('PTTL', P .. 'b:' .. id) == -1
 if state == 'w' then redis.pcall('ZREM', AGENDA, 't:' .. id) end
 if state == 'p' then redis.pcall('SREM', P .. 'parked:' .. owner, id) end
-end_waiting('C', id, g, flags, '', state ~= 'q' and ttl or nil)
+end_waiting('C', id, g, '', flags, not listed and ttl or nil)
 recall({ 'C ' .. id .. ' - 0' }, { ['-|C'] = 1 })
 return 'C'

@@ -66,7 +66,7 @@ if reply[4] == 0 then
     elseif kind == 'x:' and state ~= 'r' then
       if state == 'w' then redis.call('ZREM', AGENDA, 't:' .. id) end
       if state == 'p' then redis.pcall('SREM', P .. 'parked:' .. owner, id) end
-      end_waiting('E', id, g, flags, '', state ~= 'q' and 600000 or nil)
+      end_waiting('E', id, g, '', flags, state ~= 'q' and 600000 or nil)
       entries[#entries + 1] = 'E ' .. id .. ' - 0'
       counts['-|E'] = (counts['-|E'] or 0) + 1
     end

@@ -23,9 +23,10 @@ local function tell(id)
 end
 
 -- End a task that does not run: its message goes, a tombstone stays (without TTL while a list still has its id).
-local function end_waiting(state, id, g, flags, outcome, ttl)
+-- `owner` is who settled it last, so that a repeat hears 'a' and not 'l'.
+local function end_waiting(state, id, g, owner, flags, ttl)
   redis.call('UNLINK', P .. 'b:' .. id)
-  local record = state .. '|' .. g .. '||' .. outcome
+  local record = state .. '|' .. g .. '|' .. owner .. '|'
   if ttl then redis.call('SET', P .. 't:' .. id, record, 'PX', ttl) else redis.call('SET', P .. 't:' .. id, record) end
   unhold(id, flags)
   tell(id)
@@ -39,19 +40,30 @@ local function recall(entries, counts)
   redis.pcall('PEXPIRE', minute, 7200000)
 end
 
+-- A running task has no expiry in the agenda; enter it again.
+local function expire_again(id, flags)
+  local expires = expires_of(id, flags)
+  if expires ~= '' then redis.pcall('ZADD', AGENDA, expires, 'x:' .. id) end
+end
+
+-- End a running task if someone asked for that while it ran.
+local function end_cancelled(id, g, owner, flags)
+  if not string.find(flags, 'a', 1, true) then return false end
+  end_waiting('C', id, g, owner, flags, 600000)
+  recall({ 'C ' .. id .. ' - 0' }, { ['-|C'] = 1 })
+  return true
+end
+
 -- Give a task back to the front of its list, or end it if someone asked for that while it ran.
--- `owner` stays on record after a settle, so that a repeat hears 'a' and not 'l'; a reap clears it.
--- The list was type-checked by the caller: a push must not raise after the first write.
+-- `owner` stays on record after a settle; a reap clears it.
 local function give_back(id, g, owner, list, f, c, flags)
-  if string.find(flags, 'a', 1, true) then
-    end_waiting('C', id, g, flags, '', 600000)
-    return
+  if end_cancelled(id, g, owner, flags) then return end
+  local state = 'q'
+  if failed(redis.pcall('LPUSH', P .. 'q:' .. list, id)) then
+    state = 'w'
+    put_off(id)
   end
-  redis.call('SET', P .. 't:' .. id, 'q|' .. g .. '|' .. owner .. '|' .. list .. '|' .. f .. '|' .. c .. '|' .. flags)
-  if string.find(flags, 'x', 1, true) then
-    local expires = redis.pcall('HGET', P .. 'x:' .. id, 'expires')
-    if type(expires) == 'string' then redis.pcall('ZADD', AGENDA, expires, 'x:' .. id) end
-  end
-  if failed(redis.pcall('LPUSH', P .. 'q:' .. list, id)) then quarantine('list', id) end
+  redis.call('SET', P .. 't:' .. id, state .. '|' .. g .. '|' .. owner .. '|' .. list .. '|' .. f .. '|' .. c .. '|' .. flags)
+  expire_again(id, flags)
   wake(queue_of(list))
 end

@@ -13,7 +13,7 @@ local entries, counts = {}, {}
 for x, id in ipairs(ids) do
   local g, flags = string.match(records[x] or 'q|0|||0|0|', '^q|(%d+)|.*|(%a*)$')
   if g and redis.call('EXISTS', P .. 'b:' .. id) == 1 then
-    end_waiting('C', id, g, flags, '', ARGV[2])
+    end_waiting('C', id, g, '', flags, ARGV[2])
     entries[#entries + 1] = 'C ' .. id .. ' - 0'
   elseif string.find(records[x] or '', '^[SFCE]|') then
     redis.call('PEXPIRE', names[x], ARGV[2])

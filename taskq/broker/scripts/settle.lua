@@ -9,17 +9,46 @@
 local process = ARGV[1]
 local HELD = P .. 'held:' .. process
 if failed(redis.pcall('HLEN', HELD)) then return redis.error_reply('TQHELD ' .. HELD .. ' has a wrong type') end
-local answers, todo, names, fields, seen = {}, {}, {}, {}, {}
+local answers, todo, names, fields, seen, strays = {}, {}, {}, {}, {}, {}
 for i = 2, #ARGV, 7 do names[#names + 1] = P .. 't:' .. ARGV[i] end
 local records = redis.call('MGET', unpack(names))
 local mine = '|' .. process .. '|'
+
+-- What is not ours any more is not held either; true if this claim of it was.
+local function let_go(id, g)
+  local hold = redis.pcall('HGET', HELD, id)
+  local held = type(hold) == 'string' and string.match(hold, '^%d+:%d+:(%d+):') == g
+  if held then fields[#fields + 1] = id end
+  return held
+end
+
+-- Enter a failed task among the dead letters of its queue: 10,000 of them, each for as long as its record.
+local function bury(id, queue, ms)
+  local dead = P .. 'dead:' .. queue
+  if failed(redis.pcall('ZADD', dead, int(now), id)) then return end
+  redis.call('PEXPIRE', dead, ms, 'NX')
+  redis.call('PEXPIRE', dead, ms, 'GT')
+  local over = redis.call('ZCARD', dead) - 10000
+  local old = over > 0 and redis.call('ZRANGE', dead, 0, math.min(over, 100) - 1)
+    or redis.call('ZRANGE', dead, '-inf', int(now - tonumber(ms)), 'BYSCORE', 'LIMIT', 0, 100)
+  for _, other in ipairs(old) do
+    -- Its record may have gone, and its id may live again: only what is still dead is unlinked.
+    local record = redis.call('MGET', P .. 't:' .. other)[1]
+    local still_dead = record and string.sub(record, 1, 2) == 'F|'
+    if over > 0 and still_dead then redis.call('UNLINK', P .. 't:' .. other, P .. 'b:' .. other) end
+    if over > 0 or not still_dead then redis.call('ZREM', dead, other) end
+  end
+end
+
 for x, record in ipairs(records) do
   local i = x * 7 - 5
   local fence = '|' .. ARGV[i + 1] .. mine
   if not record then
     answers[x] = 'g'
+    if let_go(ARGV[i], ARGV[i + 1]) then strays[#strays + 1] = ARGV[i] end
   elseif string.sub(record, 2, #fence + 1) ~= fence then
     answers[x] = 'l'
+    let_go(ARGV[i], ARGV[i + 1])
   elseif string.sub(record, 1, 1) ~= 'r' or seen[ARGV[i]] then
     answers[x] = 'a'
   else
@@ -29,11 +58,16 @@ for x, record in ipairs(records) do
     fields[#fields + 1] = ARGV[i]
   end
 end
-if #todo == 0 then return answers end
+if #fields == 0 then return answers end
 
+redis.call('HDEL', HELD, unpack(fields))
+for _, id in ipairs(strays) do
+  unhold(id, 'xk')
+  astray(id)
+end
+if #todo == 0 then return answers end
 local waited = redis.pcall('HLEN', P .. 'waits')
 waited = type(waited) == 'number' and waited > 0
-redis.call('HDEL', HELD, unpack(fields))
 local done, entries, counts = {}, {}, {}
 -- Backwards, so that a batch that is given back stands in its old order at the head of its list.
 for y = #todo, 1, -1 do
@@ -41,8 +75,10 @@ for y = #todo, 1, -1 do
   local i = x * 7 - 5
   local id, g, kind, ms, task, outcome = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 6]
   local list, f, c, flags = string.match(records[x], '^r|%d+|[^|]*|([^|]+:%d)|(%d+)|(%d+)|(%a*)$')
+  local state = kind
   if not list then
     quarantine('record', id)
+    answers[x], state = 'g', nil
   elseif kind == 'L' then
     give_back(id, g, process, list, f, c, flags)
   elseif kind == 'X' then
@@ -53,30 +89,14 @@ for y = #todo, 1, -1 do
     -- The owner stays, so that a repeat hears 'a' and not 'l'.
     redis.call('SET', names[x], 'w|' .. g .. mine .. list .. '|' .. (f + 1) .. '|' .. c .. '|' .. flags)
     schedule(id, now + tonumber(ms), list)
-    if string.find(flags, 'x', 1, true) then
-      local expires = redis.pcall('HGET', P .. 'x:' .. id, 'expires')
-      if type(expires) == 'string' then redis.pcall('ZADD', AGENDA, expires, 'x:' .. id) end
-    end
+    expire_again(id, flags)
   else
-    local state = kind
     if kind == 'Q' then quarantine('message', id) state = 'F' end
     if kind == 'R' then state, ms = 'C', '600000' end
     redis.call('SET', names[x], state .. '|' .. g .. mine .. outcome, 'PX', ms)
     if state == 'F' then
       redis.call('PEXPIRE', P .. 'b:' .. id, ms)
-      local dead = P .. 'dead:' .. queue_of(list)
-      redis.pcall('ZADD', dead, int(now), id)
-      redis.pcall('PEXPIRE', dead, ms)
-      local over = redis.pcall('ZCARD', dead)
-      over = type(over) == 'number' and math.min(over - 10000, 100) or 0
-      local old = redis.pcall('ZRANGE', dead, '-inf', int(now - tonumber(ms)), 'BYSCORE', 'LIMIT', 0, 100)
-      if over > 0 then old = redis.pcall('ZRANGE', dead, 0, over - 1) end
-      if not failed(old) then
-        for _, gone in ipairs(old) do
-          redis.call('UNLINK', P .. 't:' .. gone, P .. 'b:' .. gone)
-          redis.call('ZREM', dead, gone)
-        end
-      end
+      bury(id, queue_of(list), ms)
     else
       done[#done + 1] = P .. 'b:' .. id
     end
@@ -84,8 +104,10 @@ for y = #todo, 1, -1 do
     if waited then tell(id) end
     entries[#entries + 1] = state .. ' ' .. id .. ' ' .. task .. ' ' .. ARGV[i + 5]
   end
-  local label = task .. '|' .. kind
-  counts[label] = (counts[label] or 0) + 1
+  if state then
+    local label = task .. '|' .. state
+    counts[label] = (counts[label] or 0) + 1
+  end
 end
 if #done > 0 then redis.call('UNLINK', unpack(done)) end
 recall(entries, counts)
