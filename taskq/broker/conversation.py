@@ -58,7 +58,7 @@ def conversation(
         tries += 1
         give_up = give_up or time.monotonic() + patience
         if fault.action is Action.LOAD and tries <= _HEALINGS:
-            yield from _load(command)
+            yield from _load(command, where)
         elif fault.action is Action.INIT and tries <= _HEALINGS:
             namespace.lost(command.shard)
             yield from _meet(namespace, command.shard, where, patience)
@@ -68,11 +68,14 @@ def conversation(
             raise fault.error from cause
 
 
-def _load(command: Command[Any]) -> Generator[Words | Pause, Any, None]:
+def _load(command: Command[Any], where: str) -> Generator[Words | Pause, Any, None]:
     try:
         yield ("SCRIPT", "LOAD", script(command.name).text)
-    except DRIVER_ERRORS:
-        pass  # the command itself will tell
+    except DRIVER_ERRORS as error:
+        fault = classify(error, where)
+        if fault.action is Action.RAISE:
+            raise fault.error from error
+        # What may pass, the command itself will meet again.
 
 
 def _meet(
