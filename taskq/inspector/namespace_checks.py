@@ -20,10 +20,10 @@ def waiting(patient: Patient) -> Steps[list[Found]]:
     looked = yield from queues(patient.shards, Budget(looks=1))
     for queue in looked.queues:
         if queue.ready and queue.paused:
-            says = f"queue {queue.name!r} is paused with {queue.ready:,} tasks ready"
+            says = f"queue {queue.name!r} is paused with {many(queue.ready, 'ready task')}"
             found.append(warning(f"{says}: `taskq resume {queue.name}`"))
         elif queue.ready and not queue.processes:
-            says = f"{queue.ready:,} tasks are ready in queue {queue.name!r}, and no worker serves it"
+            says = f"queue {queue.name!r} has {many(queue.ready, 'ready task')}, and no worker serves it"
             found.append(problem(f"{says}: start one with -Q {queue.name}"))
     return found or [ok("each queue with ready tasks is served")]
 
@@ -41,8 +41,8 @@ def processes(patient: Patient) -> Steps[list[Found]]:
         alive |= {name for name, ends_ms in leases.items() if ends_ms > now_ms}
         silent |= (set(leases) | beaten | holding) - alive
     if not silent:
-        return [ok(f"{len(alive)} worker processes, all with a lease")]
-    says = f"{len(silent)} processes have no lease any more ({_some(silent)})"
+        return [ok(f"{many(len(alive), 'worker process', 'es')}, all with a lease")]
+    says = f"{many(len(silent), 'process', 'es')} without a lease ({_some(silent)})"
     if alive:
         return [warning(f"{says}: a worker takes back what they hold within a lease; look again then")]
     return [problem(f"{says}, and no worker lives to take back what they hold: start one")]
@@ -59,9 +59,9 @@ def orphans(patient: Patient) -> Steps[list[Found]]:
         partial = partial or here.partial
     more = " (partial: there are more than could be looked at in 5 s)" if partial else ""
     if not ids:
-        return [ok(f"none among {looked:,} records{more}")]
-    says = f"nothing points to {len(ids):,} of {looked:,} tasks ({_some(set(ids))}), so that they never run"
-    return [problem(f"{says}: `taskq doctor --fix` gives them back{more}")]
+        return [ok(f"none among {many(looked, 'record')}{more}")]
+    says = f"nothing points to {len(ids):,} of {many(looked, 'record')} ({_some(set(ids))})"
+    return [problem(f"{says}: their tasks never run; `taskq doctor --fix` gives them back{more}")]
 
 
 def mend_orphans(patient: Patient) -> Steps[int]:
@@ -80,7 +80,7 @@ def limbo(patient: Patient) -> Steps[list[Found]]:
         lost += yield from tolerant(read(keys, "SCARD", keys.limbo), 0)
     if not lost:
         return [ok("no task has lost its record")]
-    says = f"{lost:,} tasks have lost their keys and cannot run: these were evicted, or deleted by hand"
+    says = f"{many(lost, 'task')} without record and message: these were evicted, or deleted by hand"
     return [warning(f"{says}; end that, then delete {patient.keys.limbo}")]
 
 
@@ -91,7 +91,7 @@ def quarantine(patient: Patient) -> Steps[list[Found]]:
         bad += yield from tolerant(read(keys, "XLEN", keys.quarantine), 0)
     if not bad:
         return [ok("nothing was unreadable")]
-    says = f"{bad:,} records or messages were unreadable and put aside: find out who writes to this namespace"
+    says = f"{many(bad, 'unreadable record or message', '')}: find out who else writes to this namespace"
     return [warning(f"{says}; then delete {patient.keys.quarantine}")]
 
 
@@ -105,8 +105,8 @@ def parked(patient: Patient) -> Steps[list[Found]]:
     if not waiting_for:
         return [ok("no task waits for code")]
     number = sum(waiting_for.values())
-    says = f"{number:,} tasks wait for a worker that knows them ({_some(set(waiting_for))})"
-    return [warning(f"{says}: deploy their code, or cancel them")]
+    says = f"{many(number, 'task')} of which no worker has the code ({_some(set(waiting_for))})"
+    return [warning(f"{says}: deploy it, or cancel them")]
 
 
 def dead(patient: Patient) -> Steps[list[Found]]:
@@ -117,7 +117,12 @@ def dead(patient: Patient) -> Steps[list[Found]]:
             letters += yield from tolerant(read(keys, "ZCARD", keys.dead(queue)), 0)
     if not letters:
         return [ok("no dead letters")]
-    return [warning(f"{letters:,} dead letters: see `taskq dead list`, then requeue or purge them")]
+    return [warning(f"{many(letters, 'dead letter')}: see `taskq dead list`, then requeue or purge")]
+
+
+def many(number: int, noun: str, plural: str = "s") -> str:
+    """Give `1 task`, `2 tasks`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{plural}"
 
 
 def _some(names: set[str]) -> str:
