@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
+from taskq.application import Application
 from taskq.broker.command import Steps
 from taskq.broker.commands import reading
 from taskq.bulk import Call, Enqueued, send_many
@@ -24,7 +25,7 @@ from taskq.context import warn_in_loop
 from taskq.declaring import Declaring
 from taskq.errors import ConfigurationError
 from taskq.group import TaskGroup
-from taskq.handle import Application, TaskHandle
+from taskq.handle import TaskHandle
 from taskq.middleware import FailureLog, Hooks, Middleware
 from taskq.names import check_name, check_task_name
 from taskq.origin import module_name, qualified_name

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from taskq.application import Application
 from taskq.broker.command import Steps
 from taskq.broker.commands.producing import BATCH, Envelope, Stored
 from taskq.errors import (
@@ -19,21 +20,34 @@ from taskq.errors import (
     TaskqError,
     TooLate,
 )
-from taskq.handle import Application, TaskHandle
+from taskq.handle import TaskHandle
 from taskq.message import Message
 from taskq.middleware import run as run_hooks
 
 if TYPE_CHECKING:
-    from taskq.sending import Sender
+    from taskq.codec import CallCodec
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
+class Packer(Protocol[R_co]):
+    """What makes a message of a call: a `Sender`."""
+
+    app: Application
+    name: str
+    queue: str | None
+    codec: CallCodec
+
+    def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any], queue: str) -> Parcel[R_co]:
+        """Make the message of one call."""
+        ...
+
+
 class Call(msgspec.Struct, Generic[R_co], frozen=True):
     """One call that is not sent yet: `task.call(…)` makes it, `enqueue_many` sends it."""
 
-    sender: Sender[..., R_co]
+    sender: Packer[R_co]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
@@ -56,14 +70,14 @@ class Enqueued(msgspec.Struct, Generic[R_co], frozen=True):
         return self.handle
 
 
-class Parcel(msgspec.Struct, Generic[R]):
+class Parcel(msgspec.Struct, Generic[R_co], frozen=True):
     """A call on its way: what is sent, and what makes a handle of the answer."""
 
-    sender: Sender[..., R]
+    sender: Packer[R_co]
     envelope: Envelope
     message: Message
 
-    def confirm(self, stored: Stored) -> TaskHandle[R]:
+    def confirm(self, stored: Stored) -> TaskHandle[R_co]:
         """Give the handle of what was stored."""
         sender = self.sender
         if hooks := sender.app.hooks.after_enqueue:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-_EXPECTED = "a duration is a number of seconds, a timedelta, or text such as '500ms', '30s', '10m', '2h', '7d'"
+_EXPECTED = (
+    "a duration is a number of seconds, a timedelta, or text such as '500ms', '30s', '10m', '2h', '7d'"
+)
 
 Duration = int | float | str | timedelta
 """Seconds as a number, a `timedelta`, or text: `"500ms"`, `"30s"`, `"10m"`, `"2h"`, `"7d"`, `"1h30m"`."""

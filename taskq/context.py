@@ -14,7 +14,7 @@ from taskq.errors import BlockingInTask
 
 if TYPE_CHECKING:
     from taskq.message import Message
-    from taskq.task import Task
+    from taskq.options import TaskOptions
 
 log = logging.getLogger("taskq.task")
 
@@ -31,6 +31,13 @@ class Outlet(Protocol):
         ...
 
 
+class Declared(Protocol):
+    """A declared task, as far as its run looks at it."""
+
+    name: str
+    options: TaskOptions
+
+
 class TaskContext:
     """One run of one task; `current_task()` gives it. Everything but `ack` and `nack` only reads."""
 
@@ -43,7 +50,7 @@ class TaskContext:
         failures: int,
         crashes: int,
         message: Message,
-        task: Task[..., Any],
+        task: Declared,
         state: Any,
         outlet: Outlet,
     ) -> None:

@@ -8,11 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
+from taskq.application import Application
 from taskq.errors import ConfigurationError, DuplicateTask
-from taskq.handle import Application
 from taskq.names import check_task_name
+from taskq.options import TaskParameters, options_of
 from taskq.origin import code_of, place_of
-from taskq.task import AsyncTask, SyncTask, Task, TaskParameters, is_async, options_of
+from taskq.task import AsyncTask, SyncTask, Task, is_async
 
 P = ParamSpec("P")
 R = TypeVar("R")

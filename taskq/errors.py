@@ -165,7 +165,7 @@ class TaskExpired(TaskEnded):
 
 
 class BlockingInTask(TaskqError, RuntimeError):
-    """Raised when `result()` is called inside a task: the wait would hold a slot that the other task may need."""
+    """Raised when `result()` is called inside a task: it would hold a slot that the other may need."""
 
 
 class LeaseLost(TaskqError):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from taskq.application import Application
 from taskq.config import AppConfig
 from taskq.declaring import Declaring
 from taskq.errors import ConfigurationError
-from taskq.handle import Application
 from taskq.names import check_name, check_task_name
 from taskq.origin import qualified_name
 from taskq.task import Task

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+from taskq.application import Application
 from taskq.broker.commands import producing, reading
 from taskq.clock import Duration, to_ms
 from taskq.codec import CallCodec
-from taskq.config import AppConfig
 from taskq.context import refuse_in_task, warn_in_loop
 from taskq.errors import (
     ResultExpired,
@@ -23,10 +23,8 @@ from taskq.info import TaskInfo, describe
 from taskq.record import Record, RemoteError, State, parse_record
 
 if TYPE_CHECKING:
-    from taskq.broker.client import Broker
     from taskq.broker.command import Steps
     from taskq.broker.inbox import Inbox
-    from taskq.middleware import Hooks
 
 R = TypeVar("R", covariant=True)
 
@@ -34,18 +32,6 @@ R = TypeVar("R", covariant=True)
 def seconds(timeout: Duration | None) -> float | None:
     """Give a timeout as the standard library takes it."""
     return None if timeout is None else to_ms(timeout) / 1_000
-
-
-class Application(Protocol):
-    """What tasks and handles use of their app."""
-
-    @property
-    def config(self) -> AppConfig: ...
-    @property
-    def broker(self) -> Broker: ...
-    @property
-    def hooks(self) -> Hooks: ...
-    def queue_of(self, task: str) -> Steps[str]: ...
 
 
 class TaskHandle(Generic[R]):

@@ -25,7 +25,9 @@ def check_app_spec(spec: str) -> str:
         ConfigurationError: it has not.
     """
     if not _SPEC.fullmatch(spec):
-        raise ConfigurationError(f"{spec!r} is refused: an app is named MODULE:APP, for example shop.tasks:app")
+        raise ConfigurationError(
+            f"{spec!r} is refused: an app is named MODULE:APP, for example shop.tasks:app"
+        )
     return spec
 
 
@@ -33,8 +35,8 @@ def load_app(spec: str, app_dir: str = ".") -> TaskQ:
     """Import the module of `spec` with `app_dir` first on `sys.path`, and give its app.
 
     Raises:
-        ConfigurationError: the form is wrong, there is no such module or attribute, the import failed, or what
-            is there is no TaskQ.
+        ConfigurationError: the form is wrong, there is no such module or attribute, the import failed, or
+            what is there is no TaskQ.
     """
     module_name, _, attribute = check_app_spec(spec).partition(":")
     folder = Path(app_dir).resolve()
@@ -60,8 +62,8 @@ def _import(module_name: str, folder: Path) -> Any:
         missing = error.name or ""
         if module_name == missing or module_name.startswith(missing + "."):
             raise ConfigurationError(
-                f"there is no module {missing!r} in {folder} or on sys.path: start in the directory that has it, "
-                "or name that with --app-dir"
+                f"there is no module {missing!r} in {folder} or on sys.path: start in the directory that has "
+                "it, or name that with --app-dir"
             ) from error
         raise ConfigurationError(_failed(module_name, error)) from error
     except (Exception, SystemExit) as error:  # the app's own code runs here, and may raise anything

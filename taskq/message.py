@@ -34,8 +34,8 @@ class Message(
 ):
     """One call: which task, where it waits, its arguments as the codec's bytes, and what `using()` was given.
 
-    What the decorator says (`max_retries`, `timeout`, …) is read from the worker's code at run time, so that a
-    deployment heals waiting tasks; here stands only what this one call was given. `created_ms` is the
+    What the decorator says (`max_retries`, `timeout`, …) is read from the worker's code at run time, so that
+    a deployment heals waiting tasks; here stands only what this one call was given. `created_ms` is the
     producer's estimate of Redis time. `origin` is the id of the dead letter that this one requeues.
     """
 
@@ -57,7 +57,9 @@ class UnknownFrame(BadMessage):
     """Raised when a later release wrote the message: it is parked until a worker that reads it arrives."""
 
     def __init__(self, version: int, flags: int) -> None:
-        super().__init__(f"frame version {version}, flags {flags}: this release reads version {FRAME_VERSION}")
+        super().__init__(
+            f"frame version {version}, flags {flags}: this release reads version {FRAME_VERSION}"
+        )
         self.version = version
 
 

@@ -17,7 +17,6 @@ from taskq.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from taskq.context import TaskContext
-    from taskq.handle import Application
     from taskq.message import Message
 
 log = logging.getLogger("taskq.task")
@@ -29,7 +28,7 @@ Hook = Callable[..., Any]
 class Middleware:
     """Hooks that do nothing. The enqueue hooks are sync; each of the others may be `async def`.
 
-    Task, retry and failure hooks run where the task runs, with `current_task()` set.
+    `app` is the `TaskQ`. Task, retry and failure hooks run where the task runs, with `current_task()` set.
     """
 
     def before_enqueue(self, id: str, message: Message) -> None:
@@ -56,28 +55,28 @@ class Middleware:
     def after_failure(self, context: TaskContext, error: BaseException) -> Any:
         """Run once the failure is on its way to the server."""
 
-    def before_worker_start(self, app: Application) -> Any:
+    def before_worker_start(self, app: Any) -> Any:
         """Run once a worker, in its first process: the supervisor above it runs no code of yours."""
 
-    def after_worker_start(self, app: Application) -> Any:
+    def after_worker_start(self, app: Any) -> Any:
         """Run in the worker's first process once it takes tasks."""
 
-    def before_worker_stop(self, app: Application) -> Any:
+    def before_worker_stop(self, app: Any) -> Any:
         """Run in the worker's first process when the worker was told to stop."""
 
-    def after_worker_stop(self, app: Application) -> Any:
+    def after_worker_stop(self, app: Any) -> Any:
         """Run in the worker's first process when its last task has ended."""
 
-    def before_process_start(self, app: Application) -> Any:
+    def before_process_start(self, app: Any) -> Any:
         """Run in each process before the app's `lifespan` is entered."""
 
-    def after_process_start(self, app: Application) -> Any:
+    def after_process_start(self, app: Any) -> Any:
         """Run in each process once it takes tasks."""
 
-    def before_process_stop(self, app: Application) -> Any:
+    def before_process_stop(self, app: Any) -> Any:
         """Run in each process when it takes no more tasks."""
 
-    def after_process_stop(self, app: Application) -> Any:
+    def after_process_stop(self, app: Any) -> Any:
         """Run in each process after the app's `lifespan` was left."""
 
 

@@ -61,7 +61,7 @@ def check_id(value: str) -> str:
 
 
 def _base32(value: int, characters: int) -> str:
-    pairs = []
+    pairs: list[str] = []
     for _ in range(characters // 2):
         pairs.append(_PAIRS[value & 1023])
         value >>= 10
@@ -69,7 +69,7 @@ def _base32(value: int, characters: int) -> str:
 
 
 def new_task_id(shard: int = 0) -> str:
-    """Make an id: the shard, `-`, and 26 characters of Crockford base32 (48 bits of ms, 80 random), as in ULID."""
+    """Make an id: the shard, `-`, and as a ULID has them 48 bits of ms and 80 random ones in base32."""
     global _latest
     ms, prefix = _latest
     now_ms = time.time_ns() // 1_000_000

@@ -70,8 +70,8 @@ class Outcome(
 ):
     """What became of a task. Unknown fields are ignored, so that releases can run side by side.
 
-    `started_ms` is Redis time, `took_ms` was measured on the worker's monotonic clock. `result` is the codec's
-    bytes, None if none was stored. `attempt` counts from 1.
+    `started_ms` is Redis time, `took_ms` was measured on the worker's monotonic clock. `result` is the
+    codec's bytes, None if none was stored. `attempt` counts from 1.
     """
 
     started_ms: int = 0

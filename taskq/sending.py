@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from taskq.application import Application
 from taskq.broker.commands.producing import Envelope
 from taskq.bulk import Call, Enqueued, Parcel, send_many
 from taskq.clock import Duration
@@ -16,7 +17,7 @@ from taskq.codec import CallCodec
 from taskq.context import warn_in_loop
 from taskq.errors import EnqueueUnknown
 from taskq.given import NOTHING, Given, give
-from taskq.handle import Application, TaskHandle
+from taskq.handle import TaskHandle
 from taskq.message import Message, encode_message
 from taskq.middleware import run as run_hooks
 from taskq.names import new_task_id, shard_of

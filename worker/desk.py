@@ -104,12 +104,12 @@ class _Word:
     def __init__(self, desk: Desk, job: Job) -> None:
         self._desk, self._job = desk, job
 
-    def ack(self, context: TaskContext) -> None:
+    def ack(self, context: TaskContext) -> None:  # noqa: ARG002 - the outlet's shape
         job, desk = self._job, self._desk
         took = time.monotonic() - job.started
         self._give(desk.judge.succeeded(job, None, desk.started_ms(job), took))
 
-    def nack(self, context: TaskContext, delay_ms: int | None) -> None:
+    def nack(self, context: TaskContext, delay_ms: int | None) -> None:  # noqa: ARG002 - as above
         job, desk = self._job, self._desk
         took = time.monotonic() - job.started
         verdict = desk.judge.raised(job, RuntimeError("nack()"), desk.started_ms(job), took)

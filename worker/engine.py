@@ -32,7 +32,6 @@ from taskq.worker.verdict import Verdict
 
 log = logging.getLogger("taskq.worker")
 
-_TICK_S = 1.0
 _LAST_WORDS_S = 2.0
 """How long after the grace the engine still tries to tell the server."""
 
@@ -290,7 +289,7 @@ class Engine:
         if holdings.outcomes_wait:  # came between the collecting and now
             self._asleep = False
             return
-        timeout = self._timeouts.next_check(now, _TICK_S)
+        timeout = self._timeouts.next_check(now, self._life.beat_s)
         if holdings.jobs_wait:
             timeout = min(timeout, NUDGE_S)
         if self._due:

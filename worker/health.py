@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 from collections.abc import Callable
@@ -96,10 +97,8 @@ class Health:
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
-        try:
+        with contextlib.suppress(OSError):  # it may have gone
             client.send(head.encode() + (b"" if method == "HEAD" else body))
-        except OSError:
-            pass  # it has gone
 
     def _close(self, client: socket.socket) -> None:
         assert self._selector is not None

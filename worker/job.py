@@ -31,7 +31,11 @@ class Gauge:
 
 
 class Job:
-    """One claimed task. `g` is its fence, `process` the life that claimed it, `epoch` the engine's when it came: a job of an older one must not start."""
+    """One claimed task.
+
+    `g` is its fence, `process` the life that claimed it, `epoch` the holdings' when it came: a job of an older
+    one must not start.
+    """
 
     __slots__ = (
         "cancelled",

@@ -14,7 +14,10 @@ from taskq.broker.keys import Keys
 from taskq.names import new_process_id
 from taskq.worker.testimony import Testimony
 
-_BEAT_S = 1.0
+
+def beat_s(lease_ms: int) -> float:
+    """Give how often a lease is extended, in seconds: once a second, or often enough for a short lease."""
+    return min(1.0, lease_ms / 4_000)
 
 
 class Life:
@@ -33,6 +36,7 @@ class Life:
         self.keys = keys
         self.process = ""
         self.lease_s = lease_ms / 1_000
+        self.beat_s = beat_s(lease_ms)
         self.queues = tuple(queues)
         self._lease_ms, self._tasks, self._info = lease_ms, tasks, info
         self._weights = tuple(weights)
@@ -81,7 +85,7 @@ class Life:
 
     def must_beat(self, testimony: Testimony, now: float) -> bool:
         """True when the supervisor has been silent for a third of the lease, or a claim was refused."""
-        if now - self._beaten < _BEAT_S:
+        if now - self._beaten < self.beat_s:
             return False
         return self._doubts or testimony.supervisor_silent_ms() > self._lease_ms // 3
 

@@ -76,7 +76,7 @@ class Link:
                 return classify(reply, self.where)
         try:
             return command.decode(reply)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it stands for the reply
             return error
 
     def run(self, steps: Steps[T]) -> T:

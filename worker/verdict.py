@@ -52,7 +52,7 @@ def remote_error(error: BaseException) -> RemoteError:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
+    except Exception:  # noqa: BLE001 - a stranger's __str__
         return f"<{type(error).__name__} whose text cannot be made>"
 
 

@@ -64,4 +64,5 @@ def main() -> None:
         sys.argv[1], watch_filter=watchfiles.PythonFilter(), stop_event=parent_gone, raise_interrupt=False
     )
     for batch in changes:
-        print(", ".join(sorted(path for _, path in batch)[:3]), flush=True)
+        sys.stdout.write(", ".join(sorted(path for _, path in batch)[:3]) + "\n")
+        sys.stdout.flush()

@@ -53,7 +53,7 @@ class Namespace:
         """Note that a `meta` we had seen is gone, so that the next command meets the shard anew."""
         if shard in self._met:
             log.error(
-                "namespace %r has lost its meta: the server lost its data or was flushed; tasks that waited there are gone",
+                "namespace %r has lost its meta: the server lost its data or was flushed; what waited there is gone",
                 self.name,
             )
             self._met.discard(shard)

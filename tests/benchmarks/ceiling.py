@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlparse
 
 import hiredis
@@ -34,7 +35,7 @@ class RawLink:
             self.send(("AUTH", parts.password))
             self.read()
 
-    def send(self, *commands: tuple[str | bytes | int, ...]) -> None:
+    def send(self, *commands: tuple[Any, ...]) -> None:
         """Send commands in one write."""
         self._socket.sendall(b"".join([hiredis.pack_command(command) for command in commands]))
 
@@ -74,7 +75,8 @@ def drain(url: str, keys: Keys, count: int, function: Callable[[], object]) -> f
         if outcomes:
             link.read()
         reply = link.read()
-        assert isinstance(reply, list) and reply[0] == b"ok", reply
+        assert isinstance(reply, list)
+        assert reply[0] == b"ok", reply
         seq += 1
         outcomes = []
         for i in range(4, len(reply), 4):

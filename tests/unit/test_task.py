@@ -16,7 +16,8 @@ from taskq.errors import (
     NotEncodable,
     TooLate,
 )
-from taskq.task import TaskOptions, is_async
+from taskq.options import TaskOptions
+from taskq.task import is_async
 from tests.unit.wire import NOW_MS, Sent, WiredApp, raises, says
 
 IN_2030 = datetime(2030, 1, 1, tzinfo=UTC)

@@ -100,7 +100,7 @@ def _as_ends(reply: Any) -> list[Record | State | None]:
 
 
 def cancel(keys: Keys, id: str, ttl_ms: int) -> Command[State | None]:
-    """End a task that waits, or ask the process that runs it; gives the state after (RUNNING: asked), None if unknown."""
+    """End a task that waits, or ask the process that runs it (then RUNNING); gives the state after, None if unknown."""
     return Command("cancel", keys.meta, (id, ttl_ms), lambda reply: _ENDS.get(text(reply)), keys.shard)
 
 

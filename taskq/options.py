@@ -1,0 +1,106 @@
+"""What a task declares: its queue, its retries, its timeouts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+from taskq.clock import Duration, to_ms
+from taskq.given import check_count, check_priority, positive_ms, read_option
+from taskq.names import check_name
+from taskq.retry import Errors, RetryPolicy
+
+Ack = Literal["late", "early", "manual"]
+"""When a task is settled: after its run; at its start, so that it runs at most once; when it says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """What a task declares. Workers read it from their own code at run time, but for queue and priority."""
+
+    queue: str = "default"
+    priority: int = 5
+    """0 to 9 within the queue, 9 first."""
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    timeout_ms: int | None = 3_600_000
+    """How long one run may take before it is stopped; None is no limit. An hour."""
+    soft_timeout_ms: int | None = None
+    """When `SoftTimeout` is raised inside the task, so that it can clean up."""
+    result_ttl_ms: int | None = None
+    """How long the result is kept, 0 not at all; None is what the app says."""
+    max_crashes: int = 3
+    """How often the task may kill its process before it is dead-lettered."""
+    ack: Ack = "late"
+
+
+class TaskParameters(TypedDict, total=False):
+    """What `@app.task(…)` takes. All have a default; see `TaskOptions`."""
+
+    name: str
+    """In place of `app.module.function`."""
+    queue: str
+    priority: int
+    max_retries: int
+    """Runs after the first one; 5."""
+    retry: RetryPolicy
+    """Delays and errors of retries; `max_retries`, `retry_for` and `no_retry_for` stand for its fields."""
+    retry_for: Errors
+    no_retry_for: Errors
+    timeout: Duration | None
+    soft_timeout: Duration | None
+    result_ttl: Duration | None
+    max_crashes: int
+    ack: Ack
+
+
+def options_of(
+    default_queue: str,
+    *,
+    queue: str | None = None,
+    priority: int = 5,
+    max_retries: int | None = None,
+    retry: RetryPolicy | None = None,
+    retry_for: Errors | None = None,
+    no_retry_for: Errors | None = None,
+    timeout: Duration | None = "1h",
+    soft_timeout: Duration | None = None,
+    result_ttl: Duration | None = None,
+    max_crashes: int = 3,
+    ack: Ack = "late",
+) -> TaskOptions:
+    """Check what a decorator was given and put it into units.
+
+    Raises:
+        ValueError: a value cannot be meant.
+    """
+
+    def ms(name: str, value: Duration | None, read: Callable[[Duration], int]) -> int | None:
+        return None if value is None else read_option(name, value, read)
+
+    changes: dict[str, Any] = {
+        "max_retries": max_retries,
+        "retry_for": retry_for,
+        "no_retry_for": no_retry_for,
+    }
+    policy = dataclasses.replace(
+        retry or RetryPolicy(), **{name: value for name, value in changes.items() if value is not None}
+    )
+    if ack not in ("late", "early", "manual"):
+        raise ValueError(f"ack={ack!r}: it is 'late', 'early' or 'manual'")
+    options = TaskOptions(
+        queue=check_name("the queue", default_queue if queue is None else queue),
+        priority=read_option("priority", priority, check_priority),
+        retry=policy,
+        timeout_ms=ms("timeout", timeout, positive_ms),
+        soft_timeout_ms=ms("soft_timeout", soft_timeout, positive_ms),
+        result_ttl_ms=ms("result_ttl", result_ttl, to_ms),
+        max_crashes=read_option("max_crashes", max_crashes, check_count),
+        ack=ack,
+    )
+    if options.max_crashes == 0:
+        raise ValueError("max_crashes=0: a task is started once at least")
+    if options.timeout_ms and options.soft_timeout_ms and options.soft_timeout_ms >= options.timeout_ms:
+        raise ValueError(f"soft_timeout={soft_timeout!r} is to come before timeout={timeout!r}")
+    return options
