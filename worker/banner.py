@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from taskq.broker.client import Broker
 from taskq.broker.command import text
 from taskq.broker.commands import reading
-from taskq.errors import BrokerError
+from taskq.errors import TaskqError
 from taskq.worker.child import Report
 from taskq.worker.config import WorkerConfig
 
@@ -40,7 +40,7 @@ def _server(broker: Broker) -> str:
     try:
         info = _info(broker, "server") | _info(broker, "persistence")
         policy = broker.call(reading.read(broker.keys[0], "CONFIG", "GET", "appendfsync"))
-    except BrokerError:
+    except TaskqError:  # fakeredis, and users without the right, have no INFO
         return "which does not say what it is"
     name = "Valkey" if "valkey_version" in info else "Redis"
     release = info.get("valkey_version") or info.get("redis_version", "of unknown version")

@@ -1,5 +1,6 @@
-"""The way between a supervisor and a child: one JSON object a line over a socket pair. The end of the one is
-the end of the line: each sees at once when the other has died.
+"""The way between a supervisor and a child: one JSON object a line over a socket pair.
+
+Each sees at once when the other has died: the line ends.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ class Custody:
         self._estate: list[_Estate] = []
         self._lists = [key for queue in queues for key in self._keys.lists(queue)]
 
-    def beat(self, children: Iterable[Offspring]) -> None:
-        """Extend all leases in one call; pass on what was asked, and who was reaped."""
+    def beat(self, children: Iterable[Offspring]) -> bool:
+        """Extend all leases in one call; pass on what was asked, and who was reaped. False without an answer."""
         living = [child for child in children if child.process]
         for child in living:
             child.testimony.beat()
@@ -44,6 +44,8 @@ class Custody:
             self.settle_estates()
         except BrokerError as error:
             log.debug("no beat: %s", error)
+            return False
+        return True
 
     @staticmethod
     def _pass_on(child: Offspring, beat: working.Beat) -> None:
@@ -56,10 +58,8 @@ class Custody:
             child.channel.send(kind="reaped", process=child.process)
             child.process = ""
             return
-        new = {id: g for id, g in beat.cancels.items() if (id, g) not in child.cancels}
-        if new:
-            child.cancels.update(new.items())
-            child.channel.send(kind="cancel", tasks=new)
+        if beat.cancels:  # each time: the child may not have heard yet that it holds them
+            child.channel.send(kind="cancel", tasks=beat.cancels)
 
     def return_unstarted(self, child: Offspring) -> None:
         """Give back what a child that does not answer has not started; what runs keeps its lease."""

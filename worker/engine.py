@@ -86,10 +86,10 @@ class Engine:
         self._holdings.submit(job, verdict)
         self._notify()
 
-    def stop(self) -> None:
+    def stop(self, deadline: float | None = None) -> None:
         """Claim no more, give back what has not started, end when the rest has, at the latest after the grace."""
         if not self._stopping:
-            self._deadline = time.monotonic() + self._grace_s
+            self._deadline = time.monotonic() + self._grace_s if deadline is None else deadline
             self._stopping = True
             self._notify()
 
@@ -310,7 +310,7 @@ class Engine:
     def _told(self) -> None:
         for message in self._channel.messages():
             if message["kind"] == "stop":
-                self.stop()
+                self.stop(message["deadline"])
             elif message["kind"] == "cancel":
                 self._holdings.cancel(message["tasks"])
             elif message["kind"] == "reaped" and message["process"] == self._life.process:

@@ -25,8 +25,10 @@ class CrashedTooOften(TaskqError):
 
 @dataclass(slots=True)
 class Taken:
-    """What became of a claim's tasks: jobs to run, verdicts on those that must not, (claimed, task) to park,
-    and, as `settle` takes them, those that nobody can read.
+    """What became of a claim's tasks.
+
+    Jobs to run, verdicts on those that must not, (claimed, task) to park, and, as `settle` takes them, those that
+    nobody can read.
     """
 
     jobs: list[Job] = field(default_factory=list[Job])

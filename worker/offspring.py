@@ -41,8 +41,6 @@ class Offspring:
         self.successor: Offspring | None = None
         """Takes its place: once that one is ready, this one is stopped."""
         self.wedged = False
-        self.cancels: set[tuple[str, int]] = set()
-        """What it was told to cancel."""
 
     def age(self) -> float:
         """Seconds since it was made."""
@@ -55,8 +53,9 @@ class Offspring:
     def stop(self, grace_s: float) -> None:
         """Tell it to end; it is killed some time after the grace."""
         if self.stopping_until is None:
-            self.stopping_until = time.monotonic() + grace_s + 3.0
-            self.channel.send(kind="stop")
+            deadline = time.monotonic() + grace_s  # of the clock that all processes of a machine share
+            self.stopping_until = deadline + 3.0
+            self.channel.send(kind="stop", deadline=deadline)
 
     def kill(self) -> None:
         """End it now. It is ours and was not waited for yet, so the pid is its own."""

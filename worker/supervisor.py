@@ -23,6 +23,7 @@ from taskq.worker.child import EXIT_NOT_LOADED, Report
 from taskq.worker.config import WorkerConfig
 from taskq.worker.custody import Custody, processes_of
 from taskq.worker.health import Health
+from taskq.worker.life import beat_s
 from taskq.worker.logs import set_up_logs
 from taskq.worker.offspring import Offspring, make_child
 from taskq.worker.sweeper import Sweeper
@@ -31,7 +32,6 @@ from taskq.worker.watcher import Watcher
 
 log = logging.getLogger("taskq.worker")
 
-_BEAT_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 
 OK, FAILED = 0, 1
@@ -98,8 +98,10 @@ class Supervisor:
 
     def _turn(self) -> None:
         now = self._turned = time.monotonic()
-        wait = min(self._next_beat, self._make_at or now + _BEAT_S) - now
-        for key, _ in self._selector.select(max(0.0, min(wait, 0.25 if self._has_deadlines() else _BEAT_S))):
+        wait = min(
+            self._next_beat, self._make_at or self._next_beat, now + (0.25 if self._has_deadlines() else 1.0)
+        )
+        for key, _ in self._selector.select(max(0.0, wait - now)):
             key.data()
         while self._signals:
             self._heed(self._signals.pop(0))
@@ -107,7 +109,7 @@ class Supervisor:
         self._bury()
         self._enforce(now)
         if now >= self._next_beat:
-            self._next_beat = now + _BEAT_S
+            self._next_beat = now + (1.0 if self._report is None else beat_s(self._report.lease_ms))
             self._look_after(now)
         self._populate(now)
 
@@ -313,7 +315,8 @@ class Supervisor:
             for child in self.children:
                 child.testimony.beat()
             return
-        self._custody.beat(self.children)
+        if not self._custody.beat(self.children):
+            return  # the rest would wait for the server as long again, and signals with it
         if self.config.max_processes:
             running = sum(len(child.testimony.running()) for child in self.children)
             self._autoscale.look(running, self._custody.work_is_ready, now)

@@ -72,7 +72,7 @@ class Testimony:
         self.words[_REVOKED] += 1
 
     def engine_silent_ms(self) -> int:
-        """How long the child's engine has not turned; it turns at least once a second."""
+        """How long the child's engine has not turned; it turns at least once a beat."""
         return monotonic_ms() - self.words[_ENGINE]
 
     def done(self) -> int:

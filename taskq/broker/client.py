@@ -108,7 +108,7 @@ class Broker:
                 command = send(reply)
                 try:
                     reply, send = await self.acall(command), steps.send
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - it is raised where the command was yielded
                     reply, send = error, steps.throw
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
@@ -206,7 +206,7 @@ def _finish(steps: Steps[T], call: Callable[[Command[Any]], Any]) -> T:
             command = send(reply)
             try:
                 reply, send = call(command), steps.send
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - as above
                 reply, send = error, steps.throw
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]

@@ -42,7 +42,16 @@ taskq: WARNING: never use it in production: {_INSTALL}.
 # It ends with its keeper, as it has nothing to keep.
 _FAKE = """\
 import os, sys, threading
-from fakeredis import TcpFakeServer
+from fakeredis import FakeRedisConnection, TcpFakeServer
+from redis.exceptions import ResponseError
+read = FakeRedisConnection.read_response
+def read_response(self, *args, **kwargs):
+    # Raised, an error reply would end the TCP client's connection; returned, it is written to it.
+    try:
+        return read(self, *args, **kwargs)
+    except ResponseError as error:
+        return error
+FakeRedisConnection.read_response = read_response
 port, password = sys.stdin.readline().split()
 server = TcpFakeServer(("127.0.0.1", int(port)))
 server.daemon_threads = True

@@ -22,7 +22,6 @@ from taskq.errors import (
     TaskqError,
 )
 
-
 Refusal = redis.ResponseError
 """What the server itself answered with an error; the connection stays good."""
 
@@ -110,7 +109,9 @@ def classify(error: Exception, where: str) -> Fault:
             return Fault(row.action, row.error(f"{row.text} ({where}: {error})"), row.broken)
     if isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
         return Fault(
-            Action.REPEAT, BrokerUnavailable(f"no answer from {where}: {str(error) or type(error).__name__}"), True
+            Action.REPEAT,
+            BrokerUnavailable(f"no answer from {where}: {str(error) or type(error).__name__}"),
+            True,
         )
     return Fault(
         Action.RAISE,

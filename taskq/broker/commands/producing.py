@@ -91,7 +91,7 @@ def _stored(id: str, answer: int | bytes) -> Stored:
 
 
 def wait(keys: Keys, client: str, ids: Sequence[str]) -> Command[list[Record | State | None]]:
-    """Give the record of each task that ended, None of an unknown one, QUEUED of one whose end `client` will hear of."""
+    """Give the record of each task that ended, None of an unknown one, QUEUED where `client` will hear of the end."""
     return Command("wait", keys.meta, (client, *ids), _as_ends, keys.shard)
 
 

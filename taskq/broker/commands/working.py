@@ -145,7 +145,7 @@ def start(keys: Keys, process: str, id: str, g: int) -> Command[bool]:
 
 
 def park(keys: Keys, process: str, id: str, g: int, task: str) -> Command[str]:
-    """Set an unknown task aside: 'a' it goes round again, 'p' parked, 'l' lost."""
+    """Set an unknown task aside: 'a' it goes round again, 'p' parked, 'c' it had been cancelled, 'l' lost."""
     return Command("park", keys.meta, (process, id, g, task), text, keys.shard)
 
 

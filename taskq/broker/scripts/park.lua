@@ -1,12 +1,19 @@
 -- park: set aside a claimed task that this process does not know.
 -- KEYS[1] meta   ARGV process, id, g, task
--- Returns 'a' it goes round again in a second, for another live process knows it; 'p' parked until `register`; 'l' lost.
--- A repeat is 'l': the record has no owner any more. It charges nothing. Its first write frees: a full Redis lets it through.
+-- Returns 'a' it goes round again in a second, for another live process knows it; 'p' parked until `register`;
+--   'c' somebody had cancelled it; 'l' lost.
+-- A repeat finds what it did and says it again, or 'l' once it has moved on. It charges nothing.
+-- Its first write frees: a full Redis lets it through.
+--@include ending
 local process, id, g, task = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local record = redis.call('MGET', P .. 't:' .. id)[1] or ''
-local own, owner, list, rest = string.match(record, '^r|(%d+)|([^|]*)|([^|]+:%d)|(%d+|%d+|%a*)$')
+if string.find(record, 'p|' .. g .. '|' .. task .. '|', 1, true) == 1 then return 'p' end
+if string.find(record, 'w|' .. g .. '||', 1, true) == 1 then return 'a' end
+local own, owner, list, rest, flags = string.match(record, '^r|(%d+)|([^|]*)|([^|]+:%d)|(%d+|%d+|(%a*))$')
 if own ~= g or owner ~= process then return 'l' end
 redis.pcall('HDEL', P .. 'held:' .. process, id)
+if end_cancelled(id, g, process, flags) then return 'c' end
+expire_again(id, flags)
 local known = redis.pcall('SMEMBERS', P .. 'knows:' .. task)
 if not failed(known) then
   for _, member in ipairs(known) do
