@@ -36,11 +36,8 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         return _end(error.format_message(), error.exit_code, error)
     except click.Abort as error:
-        return _end(
-            "nothing was done" if isinstance(error.__context__, EOFError) else "interrupted",
-            Exit.INTERRUPTED,
-            error,
-        )
+        interrupted = isinstance(error.__cause__, KeyboardInterrupt)
+        return _end("interrupted" if interrupted else "nothing was done", Exit.INTERRUPTED, error)
     except BrokerUnavailable as error:
         hint = "is it running, and is its URL right (--url, TASKQ_REDIS_URL)?"
         return _end(f"{error}; {hint}", code_of(error), error)

@@ -11,6 +11,10 @@ from typing import Any
 
 import click
 
+_WIDEST_CELL = 200
+_LONGEST_LINE = 4_000
+_MOST_LINES = 500
+
 
 def show(as_json: bool, document: Any, people: Callable[[Any], None]) -> None:
     """Print `document`: as JSON, or as `people` prints it."""
@@ -29,9 +33,9 @@ def line(text: str = "", *, error: bool = False) -> None:
 
 
 def lines(text: str) -> None:
-    """Print text of several lines."""
-    for one in text.splitlines():
-        line(one)
+    """Print the last 500 lines of a text."""
+    for one in text.splitlines()[-_MOST_LINES:]:
+        line(cut(one, _LONGEST_LINE))
 
 
 def printable(text: str) -> str:
@@ -55,7 +59,7 @@ Cell = str | int | None
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     """Print rows under their headings, numbers to the right; nothing is shown for None."""
-    cells = [[printable(_shown(cell)) for cell in row] for row in rows]
+    cells = [[printable(cut(_shown(cell), _WIDEST_CELL)) for cell in row] for row in rows]
     right = [
         bool(rows) and all(cell is None or isinstance(cell, int) for cell in column)
         for column in _turned(rows)
@@ -70,7 +74,7 @@ def fields(pairs: Sequence[tuple[str, Cell]]) -> None:
     known = [(name, value) for name, value in pairs if value is not None and value != ""]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
-        line(f"{name:<{width}}  {_shown(value)}")
+        line(cut(f"{name:<{width}}  {_shown(value)}", _LONGEST_LINE))
 
 
 def _turned(rows: Sequence[Sequence[Cell]]) -> list[tuple[Cell, ...]]:
@@ -104,8 +108,9 @@ def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]], right: S
     except ImportError:
         return False
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column, to_right in zip(columns, right, strict=True):
-        drawn.add_column(column, justify="right" if to_right else "left", overflow="fold")
+    for place, (column, to_right) in enumerate(zip(columns, right, strict=True)):
+        # The first column is what people copy: it stays in one piece.
+        drawn.add_column(column, justify="right" if to_right else "left", overflow="fold", no_wrap=place == 0)
     for row in cells:
         # As Text: what a task is named is no markup.
         drawn.add_row(*map(Text, row))

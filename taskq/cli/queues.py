@@ -58,7 +58,9 @@ def _show(found: Queues) -> None:
     ]
     table(columns, rows)
     if found.partial:
-        line("partial: there are more running, scheduled or parked tasks than were counted within 2 s")
+        line(
+            "partial: there is more than could be counted within 2 s; running, scheduled and parked are more"
+        )
 
 
 def _known(server: Server, queue: str) -> None:

@@ -11,7 +11,7 @@ from taskq.inspector.listing import STATES, Filter, Listing, Row
 from taskq.inspector.listing import tasks as list_tasks
 from taskq.record import State
 
-_ARGS_WIDTH = 2_000
+_ARGS_WIDTH = 3_900
 
 
 @click.command

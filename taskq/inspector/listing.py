@@ -133,6 +133,7 @@ class _Search:
     def look(self, shards: Sequence[Keys], state: State) -> Steps[None]:
         for keys in shards:
             places = yield from places_of(keys, state, self._wanted, self.budget)
+            self.partial = self.budget.late
             for place in places:
                 yield from self._look_in(place)
                 if self.more or self.partial:

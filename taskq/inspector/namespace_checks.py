@@ -32,16 +32,17 @@ def processes(patient: Patient) -> Steps[list[Found]]:
     """A process that is silent keeps what it holds until a worker that lives takes it back."""
     silent: set[str] = set()
     alive: set[str] = set()
+    budget = Budget()
     for keys in patient.shards:
         now_ms = yield from redis_now_ms(keys)
         flat = yield from tolerant(read(keys, "ZRANGE", keys.processes, 0, 9_999, "WITHSCORES"), [])
         leases = {text(name): score_ms(score) or 0 for name, score in zip(flat[::2], flat[1::2], strict=True)}
         beaten = {text(name) for name, _ in (yield from hash_pairs(keys, keys.beats, Budget()))}
-        holding = set((yield from tails(keys, "held:", "hash", Budget())))
+        holding = set((yield from tails(keys, "held:", "hash", budget)))
         alive |= {name for name, ends_ms in leases.items() if ends_ms > now_ms}
         silent |= (set(leases) | beaten | holding) - alive
     if not silent:
-        return [ok(f"{many(len(alive), 'worker process', 'es')}, all with a lease")]
+        return [ok(f"{many(len(alive), 'worker process', 'es')}, all with a lease{_partial(budget)}")]
     says = f"{many(len(silent), 'process', 'es')} without a lease ({_some(silent)})"
     if alive:
         return [warning(f"{says}: a worker takes back what they hold within a lease; look again then")]
@@ -98,12 +99,13 @@ def quarantine(patient: Patient) -> Steps[list[Found]]:
 def parked(patient: Patient) -> Steps[list[Found]]:
     """Tasks that no worker knows."""
     waiting_for: dict[str, int] = {}
+    budget = Budget()
     for keys in patient.shards:
-        for task in (yield from tails(keys, "parked:", "set", Budget())):
+        for task in (yield from tails(keys, "parked:", "set", budget)):
             size = yield from tolerant(read(keys, "SCARD", keys.parked(task)), 0)
             waiting_for[task] = waiting_for.get(task, 0) + size
     if not waiting_for:
-        return [ok("no task waits for code")]
+        return [ok(f"no task waits for code{_partial(budget)}")]
     number = sum(waiting_for.values())
     says = f"{many(number, 'task')} of which no worker has the code ({_some(set(waiting_for))})"
     return [warning(f"{says}: deploy it, or cancel them")]
@@ -118,6 +120,10 @@ def dead(patient: Patient) -> Steps[list[Found]]:
     if not letters:
         return [ok("no dead letters")]
     return [warning(f"{many(letters, 'dead letter')}: see `taskq dead list`, then requeue or purge")]
+
+
+def _partial(budget: Budget) -> str:
+    return " (partial: there are more keys than could be looked at in time)" if budget.late else ""
 
 
 def many(number: int, noun: str, plural: str = "s") -> str:

@@ -39,7 +39,7 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Queues(msgspec.Struct, frozen=True):
-    """All queues. `partial`: of running, scheduled and parked tasks there are more; the count has a bound."""
+    """All queues. `partial`: there are more queues, or tasks, than were looked at within the bound."""
 
     queues: list[Queue]
     partial: bool
@@ -55,7 +55,9 @@ def queues(shards: Sequence[Keys], budget: Budget | None = None) -> Steps[Queues
         now_ms = yield from redis_now_ms(keys)
         for field, value in (yield from hash_pairs(keys, keys.queues, Budget())):
             name = text(field)
-            if is_name(name):
+            if budget.late:
+                partial = True
+            elif is_name(name):
                 here = yield from _queue(keys, name, value == b"paused", now_ms)
                 found[name] = _merged(found[name], here) if name in found else here
         for place, state in enumerate(_COUNTED):
@@ -125,7 +127,7 @@ def _count(keys: Keys, state: State, counts: Counter[tuple[str, State]], budget:
                     continue
                 if parsed.state is state:
                     counts[parsed.queue, state] += 1
-    return False
+    return budget.late
 
 
 def _merged(one: Queue, other: Queue) -> Queue:

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 
 from taskq.broker import embedded
 from taskq.broker.client import Broker
+from taskq.broker.commands.reading import read
 from taskq.cli import run
 from taskq.cli.exits import Exit
 from tests.hand import Hand, put
@@ -432,28 +434,54 @@ def test_a_running_embedded_server_is_used_and_named(
         embedded.stop(namespace)
 
 
+def on_a_terminal(*arguments: str, **environment: str) -> str:
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from taskq.cli import main; main()", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "200", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=child,
+        stderr=subprocess.PIPE,
+    )
+    os.close(child)
+    out = b""
+    try:
+        while some := os.read(parent, 65_536):
+            out += some
+    except OSError:
+        pass  # how a terminal says that the other side is gone
+    process.communicate(timeout=30)
+    os.close(parent)
+    return out.decode()
+
+
 def test_what_a_terminal_shows_has_colour_unless_it_is_unwanted(broker: Broker) -> None:
     put(broker, queue="mail")
 
-    def shown(**environment: str) -> str:
-        parent, child = pty.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from taskq.cli import main; main()", "doctor"],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=child,
-            stderr=subprocess.PIPE,
-        )
-        os.close(child)
-        out = b""
-        try:
-            while some := os.read(parent, 65_536):
-                out += some
-        except OSError:
-            pass  # how a terminal says that the other side is gone
-        process.communicate(timeout=30)
-        os.close(parent)
-        return out.decode()
+    assert "\x1b[3" in on_a_terminal("doctor")
+    assert "\x1b[3" not in on_a_terminal("doctor", NO_COLOR="1")
 
-    assert "\x1b[" in shown()
-    assert "\x1b[" not in shown(NO_COLOR="1")
+
+def test_a_terminal_shows_text_in_brackets_as_it_is(broker: Broker) -> None:
+    task_id = put(broker, "[red]x[/red]:smile:")
+
+    out = on_a_terminal("tasks")
+
+    assert task_id in out
+    assert "[red]x[/red]:smile:" in out
+
+
+def test_an_interrupted_wait_is_one_line(broker: Broker) -> None:
+    task_id = put(broker)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from taskq.cli import main; main()", "result", task_id, "--wait"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    waits = broker.keys[0].prefix + "waits"
+    wait_until(lambda: broker.call(read(broker.keys[0], "HEXISTS", waits, task_id)), message="the wait")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+
+    assert (process.returncode, out, err.strip()) == (Exit.INTERRUPTED, b"", b"taskq: interrupted")

@@ -58,6 +58,10 @@ def saying(said: dict[str, str]) -> Change:
     return change
 
 
+def stands_still(_: float) -> float:
+    return 120.0
+
+
 def truth(_: tuple[bytes, ...], reply: bytes) -> bytes:
     return reply
 
@@ -275,7 +279,7 @@ def test_a_server_that_is_slow_is_told(
 
 def test_a_machine_that_stands_still_is_told(redis_server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     own = redis_server()
-    monkeypatch.setattr(server_checks, "longest_pause_ms", lambda _: 120.0)
+    monkeypatch.setattr(server_checks, "longest_pause_ms", stands_still)
 
     found = finding(own.url, "latency")
 
