@@ -28,6 +28,7 @@ from taskq.config import server_url
 from taskq.errors import ConfigurationError, TaskqError
 from taskq.loading import load_app
 from taskq.middleware import Hooks, arun
+from taskq.worker.appearance import set_title, set_up_logs
 from taskq.worker.channel import Channel
 from taskq.worker.config import WorkerConfig
 from taskq.worker.desk import Desk
@@ -37,7 +38,6 @@ from taskq.worker.intake import Intake
 from taskq.worker.ledger import Ledger
 from taskq.worker.life import Life
 from taskq.worker.link import Link
-from taskq.worker.logs import set_up_logs
 from taskq.worker.loop import LoopRunner
 from taskq.worker.prefetch import Prefetch
 from taskq.worker.testimony import Testimony
@@ -71,6 +71,7 @@ def slots_of(config: WorkerConfig) -> int:
 def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, first: bool) -> int:
     """Be a child until told to stop; gives the exit code."""
     set_up_logs(config)
+    set_title(config, "process")
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # a terminal's Ctrl-C reaches the whole group; the supervisor decides

@@ -17,6 +17,7 @@ import msgspec
 
 from taskq.broker.client import Broker
 from taskq.errors import BrokerError, ConfigurationError
+from taskq.worker.appearance import set_title, set_up_logs
 from taskq.worker.autoscale import Autoscale
 from taskq.worker.banner import banner
 from taskq.worker.child import EXIT_NOT_LOADED, Report
@@ -24,7 +25,6 @@ from taskq.worker.config import WorkerConfig
 from taskq.worker.custody import Custody, processes_of
 from taskq.worker.health import Health
 from taskq.worker.life import beat_s
-from taskq.worker.logs import set_up_logs
 from taskq.worker.offspring import Offspring, make_child
 from taskq.worker.sweeper import Sweeper
 from taskq.worker.testimony import monotonic_ms
@@ -74,6 +74,7 @@ class Supervisor:
             ConfigurationError: the app cannot be loaded, or the server cannot be used as it is named.
         """
         set_up_logs(self.config)
+        set_title(self.config, "supervisor")
         for fd in (self._signal_reader, self._signal_writer):
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(self._signal_writer, warn_on_full_buffer=False)

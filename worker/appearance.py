@@ -1,7 +1,8 @@
-"""The worker's log lines: text for people, or one JSON object a line."""
+"""How a worker shows itself: log lines, as text or as one JSON object each, and its title in `ps`."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -40,3 +41,11 @@ def set_up_logs(config: WorkerConfig) -> None:
         handler.setFormatter(JsonFormatter() if config.log_json else text)
         root.addHandler(handler)
     logging.getLogger("taskq").setLevel(config.log_level.upper())
+
+
+def set_title(config: WorkerConfig, role: str) -> None:
+    """Say in `ps` what this process is, if setproctitle is installed; never what it connects to."""
+    with contextlib.suppress(ImportError):
+        import setproctitle
+
+        setproctitle.setproctitle(f"taskq worker {config.app}: {role}")
