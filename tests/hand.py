@@ -21,10 +21,16 @@ FAILED_FOR_MS = 1_209_600_000
 
 
 def put(
-    broker: Broker, task: str = "shop.add", *args: Any, id: str | None = None, delay_ms: int | None = None, **said: Any
+    broker: Broker,
+    task: str = "shop.add",
+    *args: Any,
+    id: str | None = None,
+    delay_ms: int | None = None,
+    **said: Any,
 ) -> str:
     """Enqueue one message, and give its id. `said` are fields of the message."""
-    message = Message(task=task, args=encode_value(args) if args else b"", created_ms=broker.now_ms() or time.time_ns() // 1_000_000, **said)
+    now_ms = broker.now_ms() or time.time_ns() // 1_000_000
+    message = Message(task=task, args=encode_value(args) if args else b"", created_ms=now_ms, **said)
     envelope = Envelope(
         id or new_task_id(),
         f"{message.queue}:{message.priority}",
@@ -39,7 +45,12 @@ class Hand:
     """One life of one worker process."""
 
     def __init__(
-        self, broker: Broker, *queues: str, tasks: Mapping[str, str] | None = None, info: bytes | None = None, lease_ms: int = 60_000
+        self,
+        broker: Broker,
+        *queues: str,
+        tasks: Mapping[str, str] | None = None,
+        info: bytes | None = None,
+        lease_ms: int = 60_000,
     ) -> None:
         self.process = new_process_id()
         self._broker, self._queues, self._seq = broker, queues or ("default",), 0
@@ -71,7 +82,9 @@ class Hand:
         self.settle(claimed, Kind.SUCCEEDED, outcome, 600_000)
 
     def fail(self, claimed: Claimed, text: str = "boom") -> None:
-        error = RemoteError("ValueError", text, f"Traceback (most recent call last):\n  …\nValueError: {text}\n")
+        error = RemoteError(
+            "ValueError", text, f"Traceback (most recent call last):\n  …\nValueError: {text}\n"
+        )
         self.settle(claimed, Kind.FAILED, Outcome(took_ms=12.0, error=error), FAILED_FOR_MS)
 
     def settle(self, claimed: Claimed, kind: Kind, outcome: Outcome, ms: int) -> None:

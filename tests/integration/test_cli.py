@@ -1,24 +1,17 @@
 from __future__ import annotations
 
-import json
-import os
-import pty
 import re
-import signal
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from taskq.broker import embedded
 from taskq.broker.client import Broker
-from taskq.broker.commands.reading import read
-from taskq.cli import run
 from taskq.cli.exits import Exit
+from tests.commandline import Taskq, settle_in
 from tests.hand import Hand, put
 from tests.leaks import forget
 from tests.servers import RedisServer
@@ -49,13 +42,7 @@ def send(to: str, times: int = 1) -> str:
 
 @pytest.fixture(autouse=True)
 def here(server: RedisServer, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The environment names the test's server; commands run in an empty folder."""
-    for name in list(os.environ):
-        if name.startswith(("TASKQ_", "REDIS_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("TASKQ_REDIS_URL", server.url)
-    monkeypatch.setenv("TASKQ_NAMESPACE", namespace)
-    monkeypatch.chdir(tmp_path)
+    settle_in(monkeypatch, tmp_path, server.url, namespace)
 
 
 @pytest.fixture
@@ -65,29 +52,9 @@ def broker(server: RedisServer, namespace: str) -> Iterator[Broker]:
     broker.close()
 
 
-class Said:
-    """What a command printed, and its exit code."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Taskq = Callable[..., Said]
-
-
 @pytest.fixture
 def taskq(capsys: pytest.CaptureFixture[str]) -> Taskq:
-    def call(*arguments: str) -> Said:
-        capsys.readouterr()
-        code = run(arguments)
-        said = capsys.readouterr()
-        return Said(code, said.out, said.err)
-
-    return call
+    return Taskq(capsys)
 
 
 @pytest.mark.contract
@@ -314,29 +281,6 @@ def test_no_variable_answers_for_yes(broker: Broker, taskq: Taskq, monkeypatch: 
     assert taskq("purge", "mail").code == Exit.USAGE
 
 
-@pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", Exit.INTERRUPTED, 1), (b"y\n", Exit.OK, 0)])
-def test_a_terminal_is_asked_before_what_cannot_be_undone(
-    answer: bytes, code: Exit, left: int, broker: Broker, taskq: Taskq
-) -> None:
-    put(broker, queue="mail")
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from taskq.cli import main; main()", "purge", "mail"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=child,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    os.write(parent, answer)
-    _, err = process.communicate(timeout=30)
-    os.close(parent)
-    os.close(child)
-
-    assert b"Cancel all that is ready in queue 'mail'" in err
-    assert process.returncode == code
-    assert taskq("queues", "--json").json["queues"][0]["ready"] == left
-
-
 @pytest.mark.contract
 def test_dead_letters_are_listed_shown_requeued_and_purged(broker: Broker, taskq: Taskq) -> None:
     hand = Hand(broker, "mail")
@@ -375,113 +319,3 @@ def test_workers_and_their_tasks_are_listed(broker: Broker, taskq: Taskq) -> Non
     assert (process["id"], process["host"], process["queues"]) == (hand.process, "box", ["mail"])
     assert re.search(r"^shop.send +mail +1 ", taskq("registered").out, re.MULTILINE)
     assert taskq("registered", "--json").json["tasks"][0]["name"] == "shop.send"
-
-
-def test_a_namespace_of_several_shards_is_found_out(
-    server: RedisServer, namespace: str, taskq: Taskq
-) -> None:
-    broker = Broker(server.url, namespace, shards=3)
-    made = {put(broker, id=f"task-{n}", queue="mail") for n in range(12)}
-    broker.close()
-
-    assert {one["id"] for one in taskq("tasks", "--json").json["tasks"]} == made
-    assert taskq("queues", "--json").json["queues"][0]["ready"] == 12
-    assert taskq("task", "task-7", "--json").json["state"] == "queued"
-    assert taskq("purge", "mail", "--yes", "--json").json["cancelled"] == 12
-
-
-@pytest.mark.contract
-def test_a_namespace_of_another_release_is_refused(
-    server: RedisServer, namespace: str, broker: Broker, taskq: Taskq
-) -> None:
-    with server.client() as client:
-        client.hset(broker.keys[0].meta, mapping={"v": "9", "n": "1"})
-
-    said = taskq("queues")
-
-    assert (said.code, said.out) == (Exit.BROKER, "")
-    assert "format" in said.err
-
-
-def test_a_right_that_is_missing_is_named(
-    redis_server: Callable[..., RedisServer], taskq: Taskq, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = redis_server(aof=False)
-    own.call("ACL", "SETUSER", "reader", "on", ">pw", "~tq:*", "-@all", "+ping", "+hmget")
-    monkeypatch.setenv("TASKQ_REDIS_URL", own.url.replace("redis://", "redis://reader:pw@"))
-
-    said = taskq("queues")
-
-    assert (said.code, said.out, len(said.err.splitlines())) == (Exit.BROKER, "", 1)
-    assert "lacks a right" in said.err
-    assert "pw@" not in said.err
-    monkeypatch.setenv("TASKQ_REDIS_URL", own.url.replace("redis://", "redis://reader:wrong@"))
-    assert taskq("queues").code == Exit.BROKER
-
-
-def test_a_running_embedded_server_is_used_and_named(
-    taskq: Taskq, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, namespace: str
-) -> None:
-    monkeypatch.delenv("TASKQ_REDIS_URL")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert taskq("queues").code == Exit.BROKER
-    embedded.ensure(namespace, linger=5)
-    try:
-        said = taskq("queues")
-        assert (said.code, said.out) == (Exit.OK, "There are no queues in this namespace yet.\n")
-        assert f"using the embedded server of namespace {namespace!r}" in said.err
-    finally:
-        embedded.stop(namespace)
-
-
-def on_a_terminal(*arguments: str, **environment: str) -> str:
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from taskq.cli import main; main()", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "200", **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=child,
-        stderr=subprocess.PIPE,
-    )
-    os.close(child)
-    out = b""
-    try:
-        while some := os.read(parent, 65_536):
-            out += some
-    except OSError:
-        pass  # how a terminal says that the other side is gone
-    process.communicate(timeout=30)
-    os.close(parent)
-    return out.decode()
-
-
-def test_what_a_terminal_shows_has_colour_unless_it_is_unwanted(broker: Broker) -> None:
-    put(broker, queue="mail")
-
-    assert "\x1b[3" in on_a_terminal("doctor")
-    assert "\x1b[3" not in on_a_terminal("doctor", NO_COLOR="1")
-
-
-def test_a_terminal_shows_text_in_brackets_as_it_is(broker: Broker) -> None:
-    task_id = put(broker, "[red]x[/red]:smile:")
-
-    out = on_a_terminal("tasks")
-
-    assert task_id in out
-    assert "[red]x[/red]:smile:" in out
-
-
-def test_an_interrupted_wait_is_one_line(broker: Broker) -> None:
-    task_id = put(broker)
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from taskq.cli import main; main()", "result", task_id, "--wait"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    waits = broker.keys[0].prefix + "waits"
-    wait_until(lambda: broker.call(read(broker.keys[0], "HEXISTS", waits, task_id)), message="the wait")
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-
-    assert (process.returncode, out, err.strip()) == (Exit.INTERRUPTED, b"", b"taskq: interrupted")

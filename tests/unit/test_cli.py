@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,27 +20,19 @@ from taskq.cli.exits import Exit, code_of
 from taskq.cli.output import cut, instant, printable, show, span, table
 from taskq.cli.root import COMMANDS, root
 from taskq.cli.values import duration_ms, json_of
-
-ROOT = Path(__file__).parents[2]
+from tests.commandline import MAIN, ROOT, environment, settle_in
 
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable, no project file and no embedded server of this machine has a say."""
-    for name in list(os.environ):
-        if name.startswith(("TASKQ_", "REDIS_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
+    settle_in(monkeypatch, tmp_path)
     monkeypatch.setattr("taskq.cli.server_options._PATIENCE_S", 0.0)
 
 
-def started(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from taskq.cli import main; sys.argv[0] = 'taskq'; main()"
+def started(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        [*MAIN, *arguments],
+        env=environment(**variables),
         capture_output=True,
         text=True,
         timeout=30,
@@ -174,10 +165,9 @@ def test_each_error_ends_a_command_with_a_code_that_is_documented() -> None:
 
 
 def test_who_closes_the_pipe_hears_nothing() -> None:
-    code = "import sys; from taskq.cli import main; sys.argv[0] = 'taskq'; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "version"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [*MAIN, "version"],
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

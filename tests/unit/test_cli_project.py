@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,13 @@ from taskq.cli.exits import Exit
 from taskq.cli.loading import resolve_app_spec
 from taskq.errors import ConfigurationError
 from taskq.loading import load_app
+from tests.commandline import settle_in
 
 
 @pytest.fixture(autouse=True)
 def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty project, in which no variable of this machine has a say."""
-    for name in list(os.environ):
-        if name.startswith(("TASKQ_", "REDIS_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
+    """An empty project."""
+    settle_in(monkeypatch, tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
