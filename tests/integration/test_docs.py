@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from taskq.broker import embedded
-from tests.docpages import ROOT, Reader, blocks, commands
+from tests.docpages import ROOT, Reader, Untrue, blocks, commands
 from tests.servers import NoServer, RedisServer
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,6 +39,7 @@ def terminal(own_server: RedisServer) -> dict[str, str]:
     return told | {"TASKQ_REDIS_URL": own_server.url, "TASKQ_NAMESPACE": f"docs-{uuid.uuid4().hex[:12]}"}
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_does_what_it_says(page: Path, terminal: dict[str, str], tmp_path: Path) -> None:
     if brings_its_own_server(page):
@@ -54,11 +55,35 @@ def brings_its_own_server(page: Path) -> bool:
     return any(command.startswith("taskq dev") for block in blocks(page) for command in commands(block))
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        ("python", "print(1)\n#> 2\n", r"prints \['1'\], not \['2'\]"),
+        ("python", "1 / 0\n", "ZeroDivisionError"),
+        ("python", "# lost.py\nimport nowhere\n", "No module named 'nowhere'"),
+        ("python", "# lost.py: python lost.py\nraise SystemExit(7)\n", "exit code 7, not 0"),
+        ("console", "$ taskq version    # exit code 4\n", "exit code 0, not 4"),
+        ("console", "$ taskq queues --url nonsense\n", "exit code 2, not 0"),
+        ("console", "$ taskq worker nowhere:app\n", "has ended by itself"),
+        ("console", "$ rm -r data\n", "mark it"),
+    ],
+)
+def test_a_page_that_says_what_is_not_so_fails(
+    kind: str, text: str, said: str, terminal: dict[str, str], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# A page\n\n```{kind}\n{text}```\n")
+
+    with pytest.raises(Untrue, match=said):
+        Reader(page, tmp_path, terminal).read()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_block_says_what_it_is(page: Path) -> None:
     assert {block.kind for block in blocks(page)} <= KINDS
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_runs(example: Path, terminal: dict[str, str], tmp_path: Path) -> None:
     """Each is a module with an app, which a worker runs, and a program that uses it."""
