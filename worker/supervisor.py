@@ -118,7 +118,6 @@ class Supervisor:
         for child in self.children:
             child.kill()
         deadline = time.monotonic() + 5.0
-        self._signals.clear()
         while self._custody and self._custody.pending() and time.monotonic() < deadline:
             if not {signal.SIGTERM, signal.SIGINT}.isdisjoint(self._signals):
                 break  # somebody will not wait: the sweepers of others take it back
