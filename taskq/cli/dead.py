@@ -14,6 +14,7 @@ from taskq.errors import BadMessage, TaskNotFound
 from taskq.inspector import dead as letters
 from taskq.inspector.dead import Requeued
 from taskq.inspector.detail import detail
+from taskq.inspector.doctor import many
 from taskq.inspector.listing import Filter, Listing
 from taskq.inspector.listing import tasks as list_tasks
 from taskq.record import State
@@ -140,13 +141,13 @@ def purge_letters(
     Asks first; --yes answers, and is needed where no terminal is. Exit code 1 if an ID is no dead letter.
     """
     wanted = _wanted(ids, queue, name, everything)
-    what = f"{len(ids)} dead letters" if ids else f"all dead letters{_named(wanted)}"
+    what = many(len(ids), "dead letter") if ids else f"all dead letters{_named(wanted)}"
     confirm(f"Remove {what} of namespace {server.namespace!r} for good?", yes)
     if ids:
         removed = sum(_purge_one(server, task_id) for task_id in ids)
     else:
         removed = server.run(letters.discard_all(server.shards, wanted))
-    show(as_json, {"removed": removed}, lambda _: line(f"{removed:,} dead letters are removed"))
+    show(as_json, {"removed": removed}, lambda _: line(f"{many(removed, 'dead letter')} removed"))
     return Exit.OK if not ids or removed == len(set(ids)) else Exit.NO
 
 

@@ -7,7 +7,7 @@ import click
 from taskq.cli.exits import Exit
 from taskq.cli.output import coloured, line, show
 from taskq.cli.server_options import Server, with_server
-from taskq.inspector.doctor import Diagnosis, Finding, Patient, Status, diagnose
+from taskq.inspector.doctor import Diagnosis, Finding, Patient, Status, diagnose, many
 from taskq.inspector.namespace_checks import NAMESPACE_CHECKS, mend_orphans
 from taskq.inspector.server_checks import SERVER_CHECKS
 
@@ -35,7 +35,7 @@ def _show(diagnosis: Diagnosis) -> None:
     for finding in diagnosis.findings:
         _show_finding(finding, width)
     if diagnosis.mended is not None:
-        line(f"{diagnosis.mended:,} records were mended")
+        line(f"{many(diagnosis.mended, 'record')} mended")
 
 
 def _show_finding(finding: Finding, width: int) -> None:

@@ -10,6 +10,7 @@ from taskq.cli.output import line, show, span, table
 from taskq.cli.server_options import Server, with_server
 from taskq.errors import TaskqError
 from taskq.inspector import operations
+from taskq.inspector.doctor import many
 from taskq.inspector.queues import Queues
 from taskq.inspector.queues import queues as look_at_queues
 
@@ -111,6 +112,6 @@ def purge(server: Server, queue: str, yes: bool, as_json: bool) -> Exit:
     show(
         as_json,
         {"queue": queue, "cancelled": cancelled},
-        lambda _: line(f"{cancelled:,} tasks of queue {queue!r} are cancelled"),
+        lambda _: line(f"{many(cancelled, 'task')} of queue {queue!r} cancelled"),
     )
     return Exit.OK

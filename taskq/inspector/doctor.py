@@ -90,6 +90,11 @@ def not_checked(says: str) -> Found:
     return Status.NOT_CHECKED, says
 
 
+def many(number: int, noun: str, plural: str = "s") -> str:
+    """Give `1 task`, `2 tasks`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{plural}"
+
+
 def diagnose(patient: Patient, checks: Iterable[tuple[str, Check]]) -> Steps[list[Finding]]:
     """Run checks; one that the server refuses is `not checked`, and says why.
 

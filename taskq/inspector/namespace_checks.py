@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from taskq.broker.command import Steps, text
 from taskq.broker.commands.reading import read
-from taskq.inspector.doctor import Check, Found, Patient, ok, problem, warning
+from taskq.inspector.doctor import Check, Found, Patient, many, ok, problem, warning
 from taskq.inspector.listing import queue_names
 from taskq.inspector.orphans import find_orphans, mend
 from taskq.inspector.places import score_ms
@@ -124,11 +124,6 @@ def dead(patient: Patient) -> Steps[list[Found]]:
 
 def _partial(budget: Budget) -> str:
     return " (partial: there are more keys than could be looked at in time)" if budget.late else ""
-
-
-def many(number: int, noun: str, plural: str = "s") -> str:
-    """Give `1 task`, `2 tasks`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{plural}"
 
 
 def _some(names: set[str]) -> str:

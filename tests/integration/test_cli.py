@@ -304,7 +304,7 @@ def test_dead_letters_are_listed_shown_requeued_and_purged(broker: Broker, taskq
     assert taskq("dead", "purge", made[1], "--yes").code == Exit.NO
     assert taskq("task", made[1]).code == Exit.NO
     assert "is requeued as" in taskq("dead", "requeue", "--task", "shop.c").out
-    assert taskq("dead", "purge", "--all", "--yes").out == "0 dead letters are removed\n"
+    assert taskq("dead", "purge", "--all", "--yes").out == "0 dead letters removed\n"
     assert taskq("dead", "list").out == "There are no such dead letters.\n"
 
 
