@@ -149,6 +149,10 @@ class Lab:
         queue, _, priority = list.partition(":")
         return self.texts("LRANGE", self.keys.ready(queue, int(priority)), 0, -1)
 
+    def forget(self, *ids: str) -> None:
+        """Delete what there is of tasks, as nothing in taskq does."""
+        self.redis("DEL", *(f"{self.keys.prefix}{kind}:{id}" for id in ids for kind in "tbx"))
+
     def tokens(self, queue: str = "default") -> int:
         return int(self.redis("LLEN", self.keys.wake(queue)))
 

@@ -226,7 +226,7 @@ def test_a_task_whose_record_is_gone_is_held_no_more(lab: Lab, task: Claimed, re
     assert lab.settle("p", [task]) == [GONE]
 
     assert lab.held("p") == {}
-    lab.redis("DEL", lab.keys.record("a"), lab.keys.message("a"), lab.keys.extra("a"))
+    lab.forget("a")
 
 
 DELETED: dict[str, tuple[Argument, ...]] = {"with its message": ("t:", "b:"), "alone": ("t:",)}

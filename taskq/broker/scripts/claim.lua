@@ -47,13 +47,14 @@ end
 -- What fell due: scheduled tasks go to the back of their lists, expired ones end. 200 a call; the rest stays due.
 if reply[4] == 0 then
   local due = redis.call('ZRANGE', AGENDA, '-inf', int(now), 'BYSCORE', 'LIMIT', 0, 200)
-  local names, woken, entries, counts = {}, {}, {}, {}
+  local names, woken, entries, counts, became = {}, {}, {}, {}, {}
   for x, entry in ipairs(due) do names[x] = P .. 't:' .. string.sub(entry, 3) end
   local records = redis.call('MGET', unpack(names))
   redis.call('ZREM', AGENDA, unpack(due))
   for x, entry in ipairs(due) do
     local kind, id, record = string.sub(entry, 1, 2), string.sub(entry, 3), records[x] or ''
     local state, g, owner, list, flags = string.match(record, '^(%a)|(%d+)|([^|]*)|([^|]+:%d)|%d+|%d+|(%a*)$')
+    state = became[id] or state  -- both entries of a task may be due
     if not state then
       if kind == 't:' and not string.find(record, '^[SFCE]|') then astray(id) end
     elseif kind == 't:' and state == 'w' then
@@ -61,9 +62,11 @@ if reply[4] == 0 then
         put_off(id)
       else
         redis.call('SET', names[x], 'q' .. string.sub(record, 2))
+        became[id] = 'q'
         woken[queue_of(list)] = true
       end
-    elseif kind == 'x:' and state ~= 'r' then
+    elseif kind == 'x:' and string.find('wqp', state, 1, true) then
+      became[id] = 'E'
       if state == 'w' then redis.call('ZREM', AGENDA, 't:' .. id) end
       if state == 'p' then redis.pcall('SREM', P .. 'parked:' .. owner, id) end
       end_waiting('E', id, g, '', flags, state ~= 'q' and 600000 or nil)
@@ -191,7 +194,7 @@ if #holds > 0 then
 end
 if left then
   if #holds == 0 then redis.call('HDEL', HELD, '') end
-  wake(left)
+  wake(left, 'on')
 end
 reply[3] = math.max(0, held - 1)
 return reply
