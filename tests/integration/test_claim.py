@@ -116,7 +116,7 @@ def test_a_claim_that_gives_nothing_writes_nothing(lab: Lab) -> None:
 def test_the_generation_never_falls(lab: Lab) -> None:
     lab.hello("p")
     seen = [lab.now_ms() * 1_000 - HOUR_MS * 1_000]
-    for turn in range(3):
+    for _ in range(3):
         lab.enqueue("a", "b", "c")
         seen += [task.g for task in lab.take("p")]
         for key in lab.names():  # what FLUSHALL does to a namespace
@@ -168,7 +168,14 @@ def test_sixty_four_idle_processes_get_one_task_each(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     ("processes", "ready", "limit", "given"),
-    [(1, 100, 256, 50), (4, 100, 256, 13), (4, 100, 5, 5), (1, 1, 256, 1), (8, 1, 256, 1), (1, 600, 256, 256)],
+    [
+        (1, 100, 256, 50),
+        (4, 100, 256, 13),
+        (4, 100, 5, 5),
+        (1, 1, 256, 1),
+        (8, 1, 256, 1),
+        (1, 600, 256, 256),
+    ],
 )
 def test_a_claim_gives_its_share_and_no_more(
     lab: Lab, processes: int, ready: int, limit: int, given: int
@@ -338,3 +345,21 @@ def test_hello_repeated_registers_once(lab: Lab) -> None:
         assert after[name] == before[name]
     assert len(after["procs"]) == 2
     assert lab.redis("SCARD", lab.keys.serves("default")) == 1
+
+
+def test_nothing_leaves_a_token_on_a_paused_queue(lab: Lab) -> None:
+    lab.hello("p")
+    lab.enqueue("a", "b", "c", "d")
+    a, b, c, _ = lab.take("p")
+    lab.call(operating.pause(lab.keys, "default"))
+    lab.forget_tokens()
+
+    lab.settle("p", [a], Kind.RELEASED)
+    lab.settle("p", [b], Kind.RETRY, 0)
+    lab.park("p", c, "app.unknown")
+    lab.claim("p", 0)
+    lab.register("p", **{"app.unknown": "default"})
+    lab.reap_all("p")
+
+    assert sorted(lab.ready()) == ["a", "b", "c", "d"]
+    assert lab.tokens() == 0

@@ -117,6 +117,6 @@ end
 for queue, ready in pairs(queues) do
   local state = redis.pcall('HGET', P .. 'queues', queue)
   if not state then redis.pcall('HSETNX', P .. 'queues', queue, 'on') end
-  if ready and state ~= 'paused' then wake(queue) end
+  if ready then wake(queue, state or 'on') end
 end
 return stored

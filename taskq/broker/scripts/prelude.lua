@@ -17,8 +17,9 @@ local function int(number) return string.format('%.0f', number) end
 -- Only a table can carry .err: indexing a number raises.
 local function failed(reply) return type(reply) == 'table' and reply.err end
 
--- Leave a token for a process that blocks on `queue`, eight at most.
-local function wake(queue)
+-- Leave a token for a process that blocks on `queue`, eight at most, none while it is paused.
+local function wake(queue, state)
+  if (state or redis.pcall('HGET', P .. 'queues', queue)) == 'paused' then return end
   local tokens = P .. 'wake:' .. queue
   local waiting = redis.pcall('LLEN', tokens)
   if type(waiting) == 'number' and waiting < 8 then redis.pcall('RPUSH', tokens, '1') end

@@ -2,5 +2,5 @@
 -- KEYS[1] meta   ARGV queue
 -- Returns 1. A repeat only wakes again.
 redis.call('HSET', P .. 'queues', ARGV[1], 'on')
-wake(ARGV[1])
+wake(ARGV[1], 'on')
 return 1
