@@ -46,36 +46,31 @@ def conversation(
     if command.key and command.name != "init" and not namespace.knows(command.shard):
         yield from _meet(namespace, command.shard, where, patience)
     give_up = 0.0
-    tries = 0
+    tries = healings = 0
     while True:
         try:
             reply = yield command.words()
         except DRIVER_ERRORS as error:
-            fault = classify(error, where)
-            cause = error
+            fault, cause = classify(error, where), error
         else:
             return command.decode(reply)
-        tries += 1
         give_up = give_up or time.monotonic() + patience
-        if fault.action is Action.LOAD and tries <= _HEALINGS:
-            yield from _load(command, where)
-        elif fault.action is Action.INIT and tries <= _HEALINGS:
+        if fault.action is Action.INIT and healings < _HEALINGS:
+            healings += 1
             namespace.lost(command.shard)
             yield from _meet(namespace, command.shard, where, patience)
-        elif fault.action is Action.REPEAT and time.monotonic() < give_up:
-            yield Pause(min(pause_after(tries), max(0.0, give_up - time.monotonic())))
-        else:
+            continue
+        if fault.action is Action.LOAD and healings < _HEALINGS:
+            healings += 1
+            try:
+                yield ("SCRIPT", "LOAD", script(command.name).text)
+                continue
+            except DRIVER_ERRORS as error:
+                fault, cause = classify(error, where), error
+        if fault.action is not Action.REPEAT or time.monotonic() >= give_up:
             raise fault.error from cause
-
-
-def _load(command: Command[Any], where: str) -> Generator[Words | Pause, Any, None]:
-    try:
-        yield ("SCRIPT", "LOAD", script(command.name).text)
-    except DRIVER_ERRORS as error:
-        fault = classify(error, where)
-        if fault.action is Action.RAISE:
-            raise fault.error from error
-        # What may pass, the command itself will meet again.
+        tries += 1
+        yield Pause(min(pause_after(tries), max(0.0, give_up - time.monotonic())))
 
 
 def _meet(
