@@ -13,6 +13,17 @@ from taskq.worker.config import WorkerConfig
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+class TextFormatter(logging.Formatter):
+    """Lines for people. Control characters are spelled out: what a task raises must not steer a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line, with the traceback below it."""
+        return super().format(record).translate(_CONTROL)
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time (UTC), level, logger, pid, message, the traceback, and what `extra=` gave."""
 
@@ -37,7 +48,7 @@ def set_up_logs(config: WorkerConfig) -> None:
     root = logging.getLogger()
     if not root.handlers:
         handler = logging.StreamHandler(sys.stderr)
-        text = logging.Formatter("%(asctime)s %(process)d %(levelname)-7s %(name)s: %(message)s")
+        text = TextFormatter("%(asctime)s %(process)d %(levelname)-7s %(name)s: %(message)s")
         handler.setFormatter(JsonFormatter() if config.log_json else text)
         root.addHandler(handler)
     logging.getLogger("taskq").setLevel(config.log_level.upper())

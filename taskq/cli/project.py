@@ -19,7 +19,8 @@ from taskq.errors import ConfigurationError
 
 FILE = "pyproject.toml"
 _COMMON = ("app", "app_dir")
-_REFUSED = ("url", "redis_url", "namespace")
+_WHERE = ("url", "redis_url", "namespace")
+_THE_APPS = ("lease", "visibility_timeout", "result_ttl", "dedupe_ttl", "dead_ttl")
 
 
 def project_table() -> dict[str, Any]:
@@ -47,7 +48,12 @@ def _spelled(value: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in table.items():
         spelled = name.replace("-", "_")
-        if spelled in _REFUSED:
+        if spelled in _THE_APPS:
+            raise ConfigurationError(
+                f"[tool.taskq] of {FILE} may not set {name!r}: producers must know it too, and they do not read "
+                "this file; give it to TaskQ(…) in the code"
+            )
+        if spelled in _WHERE:
             raise ConfigurationError(
                 f"[tool.taskq] of {FILE} may not set {name!r}: a checkout must not choose where tasks go; "
                 "use TASKQ_REDIS_URL, TASKQ_NAMESPACE, or the app's code"

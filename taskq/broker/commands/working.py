@@ -186,7 +186,7 @@ def beats(keys: Keys) -> Command[dict[str, int]]:
 
 def _as_counters(reply: Any) -> dict[str, int]:
     pairs = {text(reply[i]): text(reply[i + 1]) for i in range(0, len(reply), 2)}
-    return {process: int(count) for process, count in pairs.items() if count.isdecimal()}
+    return {process: int(count) for process, count in pairs.items() if count.isdecimal() and len(count) < 20}
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ def _as_holds(reply: Any) -> dict[str, Hold]:
     found: dict[str, Hold] = {}
     for i in range(0, len(reply), 2):
         parts = text(reply[i + 1]).split(":")
-        if len(parts) == 4 and all(part.isdecimal() for part in parts):
+        if len(parts) == 4 and all(part.isdecimal() and len(part) < 20 for part in parts):
             seq, index, g, started = map(int, parts)
             found[text(reply[i])] = Hold(seq, index, g, bool(started))
     return found
