@@ -53,7 +53,7 @@ class Supervisor:
         self._autoscale = Autoscale(
             config.processes, config.max_processes or config.processes, config.concurrency
         )
-        self._stopping = False
+        self._stopping = self._forced = False
         self._not_loaded = ""
         self._code = OK
         self._finished = 0
@@ -117,7 +117,7 @@ class Supervisor:
     def _end(self) -> None:
         for child in self.children:
             child.kill()
-        deadline = time.monotonic() + 5.0
+        deadline = time.monotonic() + (0.0 if self._forced else 5.0)
         while self._custody and self._custody.pending() and time.monotonic() < deadline:
             if not {signal.SIGTERM, signal.SIGINT}.isdisjoint(self._signals):
                 break  # somebody will not wait: the sweepers of others take it back
@@ -175,6 +175,7 @@ class Supervisor:
 
     def _force(self) -> None:
         log.warning("stopping at once: what runs goes back, uncharged")
+        self._forced = True
         for child in self.children:
             child.given_up = True
             child.kill()
