@@ -40,6 +40,8 @@ class Offspring:
         """True if it was killed by us for no fault of its tasks: nothing is charged."""
         self.successor: Offspring | None = None
         """Takes its place: once that one is ready, this one is stopped."""
+        self.outdated = False
+        """True if the code has changed since, and its replacement was not begun."""
         self.wedged = False
 
     def age(self) -> float:

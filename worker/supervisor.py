@@ -16,7 +16,14 @@ from typing import Any
 import msgspec
 
 from taskq.broker.client import Broker
-from taskq.errors import BrokerError, ConfigurationError
+from taskq.errors import (
+    BrokerError,
+    BrokerNotConfigured,
+    BrokerRefused,
+    ConfigurationError,
+    FormatMismatch,
+    TaskqError,
+)
 from taskq.worker.appearance import set_title, set_up_logs
 from taskq.worker.autoscale import Autoscale
 from taskq.worker.banner import banner
@@ -36,6 +43,10 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 
 OK, FAILED = 0, 1
 
+_START_ERRORS: dict[str, type[TaskqError]] = {
+    kind.__name__: kind for kind in (ConfigurationError, BrokerNotConfigured, BrokerRefused, FormatMismatch)
+}
+
 
 class Supervisor:
     """Runs one `taskq worker`."""
@@ -54,7 +65,7 @@ class Supervisor:
             config.processes, config.max_processes or config.processes, config.concurrency
         )
         self._stopping = self._forced = False
-        self._not_loaded = ""
+        self._not_started: TaskqError | None = None
         self._code = OK
         self._finished = 0
         """Children that found all queues empty, with `burst`."""
@@ -71,7 +82,8 @@ class Supervisor:
         """Work until told to stop; gives the exit code: 0, or 1 if the first process died before it could work.
 
         Raises:
-            ConfigurationError: the app cannot be loaded, or the server cannot be used as it is named.
+            ConfigurationError: the app cannot be loaded.
+            BrokerNotConfigured, BrokerRefused, FormatMismatch: the server cannot be used as it is named.
         """
         set_up_logs(self.config)
         set_title(self.config, "supervisor")
@@ -93,8 +105,8 @@ class Supervisor:
                 self._turn()
         finally:
             self._end()
-        if self._not_loaded:
-            raise ConfigurationError(self._not_loaded)
+        if self._not_started is not None:
+            raise self._not_started
         return self._code
 
     def _turn(self) -> None:
@@ -152,8 +164,8 @@ class Supervisor:
 
     def _reload(self) -> None:
         log.info("reloading: each process is replaced by one that imports the code anew")
-        for child in list(self.children):
-            self._replace(child)
+        for child in self.children:
+            child.outdated = True
 
     def _code_changed(self) -> None:
         assert self._watcher is not None
@@ -212,7 +224,8 @@ class Supervisor:
                 self._ready(msgspec.convert(message["report"], Report))
             elif message["kind"] == "failed":
                 if self._report is None:
-                    self._not_loaded = message["error"]
+                    kind = _START_ERRORS.get(message["type"], ConfigurationError)
+                    self._not_started = kind(message["error"])
                 else:
                     log.error("%s", message["error"])
         if child.channel.closed:
@@ -237,6 +250,10 @@ class Supervisor:
             if child.successor is not None and child.successor.ready:
                 child.successor = None
                 child.stop(self.config.grace_ms / 1_000)
+        if not self._stopping and not any(child.successor for child in self.children):
+            for child in [child for child in self.children if child.outdated][:1]:
+                child.outdated = False
+                self._replace(child)
         if self._stopping or self._report is None or now < self._make_at:
             return
         self._make_at = 0.0
@@ -269,13 +286,14 @@ class Supervisor:
         if not child.channel.closed:
             self._selector.unregister(child.channel)
         code = os.waitstatus_to_exitcode(status)
+        died_of_a_task = child.stopping_until is None and bool(child.testimony.running())
         if self._custody:
             self._custody.inherit(child)
         for other in self.children:
             if other.successor is child:
                 other.successor = None
         child.close()
-        if code == 0 and child.ready:
+        if code == 0 and child.ready and not died_of_a_task:
             if self.config.burst:
                 self._finished += 1
             elif child.stopping_until is None and not self._stopping:
