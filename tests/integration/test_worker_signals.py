@@ -16,9 +16,12 @@ from tests.workers import Yard
 MODULE = """
 import time
 from taskq import TaskQ, current_task
-from tests.apps.ledger import note
+from tests.apps.ledger import note, write
 
 app = TaskQ("tests")
+write("import", "-", 0)
+time.sleep(0.2)
+write("imported", "-", 0)
 
 @app.task(name="tests.tests.apps.own.version")
 def version(seconds=0.0):
@@ -212,6 +215,8 @@ def test_a_reload_replaces_each_process_and_brings_new_code_while_tasks_flow(tmp
             return len(worker.children()) == 2 and old.isdisjoint(worker.children())
 
         wait_until(replaced, timeout=20, message=worker.tail)
+        _, _, first, second = yard.ledger.entries("imported")
+        assert first.at < yard.ledger.entries("import")[3].at < second.at  # one by one
         assert long.result(timeout=10) == 1
         assert yard.send("own.version").result(timeout=10) == 2
         assert set(yard.ledger.counts().values()) == {1}
