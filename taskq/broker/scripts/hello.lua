@@ -1,8 +1,8 @@
 -- hello: register one life of a process and what it serves.
 -- KEYS[1] meta   ARGV process, lease_ms, description, queue, queue, …
 -- Returns now_ms. A repeat registers the same again. Begins with a freeing write, so it runs on a full Redis.
-redis.pcall('ZREM', P .. 'procs', '')
 local process, lease = ARGV[1], tonumber(ARGV[2])
+redis.call('HDEL', P .. 'held:' .. process, '')
 redis.pcall('ZADD', P .. 'procs', int(now + lease), process)
 redis.pcall('HSET', P .. 'beats', process, 0)
 redis.pcall('SET', P .. 'info:' .. process, ARGV[3], 'PX', int(lease * 4))

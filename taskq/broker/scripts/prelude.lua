@@ -32,6 +32,17 @@ local function quarantine(reason, id)
   redis.pcall('PEXPIRE', P .. 'b:' .. id, 1209600000)
 end
 
+-- Move a key of a wrong type out of the way, so that what it should hold can grow anew; true if it was.
+local function set_aside(tail, kind)
+  local found = redis.call('TYPE', P .. tail)
+  found = found.ok or found
+  if found == 'none' or found == kind then return false end
+  redis.call('RENAME', P .. tail, P .. 'wrong:' .. tail)
+  redis.call('PEXPIRE', P .. 'wrong:' .. tail, 1209600000)
+  quarantine('type ' .. found, tail)
+  return true
+end
+
 -- An id that stands where a task should, without one: what there is of it goes on record.
 local function astray(id)
   if redis.call('EXISTS', P .. 't:' .. id, P .. 'b:' .. id) > 0 then
