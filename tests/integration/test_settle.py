@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from taskq.broker.command import Argument
 from taskq.broker.commands.working import Answer, Claimed, Kind
 from taskq.record import State
 from tests.engine import Lab, ids, outcome
@@ -112,7 +111,7 @@ def test_each_outcome_of_a_batch_is_judged_alone(lab: Lab) -> None:
     lab.enqueue(*"abcdefg")
     tasks = lab.take("p")
     lab.settle("p", tasks[:1])
-    lab.redis("DEL", lab.keys.record("b"))
+    lab.forget("b")
     kinds = [Kind.SUCCEEDED] * 3 + [Kind.FAILED, Kind.RETRY, Kind.RELEASED, Kind.CRASHED]
 
     answers = lab.report("p", [outcome(task, kind) for task, kind in zip(tasks, kinds, strict=True)])
@@ -229,7 +228,7 @@ def test_a_task_whose_record_is_gone_is_held_no_more(lab: Lab, task: Claimed, re
     lab.forget("a")
 
 
-DELETED: dict[str, tuple[Argument, ...]] = {"with its message": ("t:", "b:"), "alone": ("t:",)}
+DELETED: dict[str, tuple[str, ...]] = {"with its message": ("t:", "b:"), "alone": ("t:",)}
 
 
 @pytest.mark.parametrize("deleted", DELETED)

@@ -11,6 +11,18 @@ local function unhold(id, flags)
   redis.call('UNLINK', P .. 'x:' .. id)
 end
 
+-- A claimed task whose record is none any more. Where it is absent, its id may wait anew in a list, with a message.
+local function stray(id)
+  unhold(id, 'xk')
+  if redis.call('EXISTS', P .. 't:' .. id) == 1 then quarantine('record', id) end
+end
+
+-- The entry of a dead letter may outlive its record, and its id may live again: only what is dead may be removed.
+local function still_dead(id)
+  local record = redis.call('MGET', P .. 't:' .. id)[1]
+  return record and string.sub(record, 1, 2) == 'F|'
+end
+
 -- Tell the clients that wait for `id`. An inbox that nobody reads is gone in a minute.
 local function tell(id)
   local clients = redis.pcall('HGET', P .. 'waits', id)

@@ -9,14 +9,18 @@ local names = {}
 for x, id in ipairs(ids) do names[x] = P .. 't:' .. id end
 local records = redis.call('MGET', unpack(names))
 redis.call('LTRIM', list, #ids, -1)
-local entries, counts = {}, {}
+local entries, counts, seen = {}, {}, {}
 for x, id in ipairs(ids) do
-  local g, flags = string.match(records[x] or 'q|0|||0|0|', '^q|(%d+)|.*|(%a*)$')
+  local record = seen[id] and 'r|0|' or records[x] or 'q|0|||0|0|'
+  seen[id] = true
+  local g, flags = string.match(record, '^q|(%d+)|.*|(%a*)$')
   if g and redis.call('EXISTS', P .. 'b:' .. id) == 1 then
     end_waiting('C', id, g, '', flags, ARGV[2])
     entries[#entries + 1] = 'C ' .. id .. ' - 0'
-  elseif string.find(records[x] or '', '^[SFCE]|') then
+  elseif string.find(record, '^[SFCE]|') then
     redis.call('PEXPIRE', names[x], ARGV[2])
+  elseif not string.find(record, '^[wrpb]|%d+|') then
+    astray(id)
   end
 end
 counts['-|C'] = #entries

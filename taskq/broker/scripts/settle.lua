@@ -32,11 +32,9 @@ local function bury(id, queue, ms)
   local old = over > 0 and redis.call('ZRANGE', dead, 0, math.min(over, 100) - 1)
     or redis.call('ZRANGE', dead, '-inf', int(now - tonumber(ms)), 'BYSCORE', 'LIMIT', 0, 100)
   for _, other in ipairs(old) do
-    -- Its record may have gone, and its id may live again: only what is still dead is unlinked.
-    local record = redis.call('MGET', P .. 't:' .. other)[1]
-    local still_dead = record and string.sub(record, 1, 2) == 'F|'
-    if over > 0 and still_dead then redis.call('UNLINK', P .. 't:' .. other, P .. 'b:' .. other) end
-    if over > 0 or not still_dead then redis.call('ZREM', dead, other) end
+    local is_dead = still_dead(other)
+    if over > 0 and is_dead then redis.call('UNLINK', P .. 't:' .. other, P .. 'b:' .. other) end
+    if over > 0 or not is_dead then redis.call('ZREM', dead, other) end
   end
 end
 
@@ -61,10 +59,7 @@ end
 if #fields == 0 then return answers end
 
 redis.call('HDEL', HELD, unpack(fields))
-for _, id in ipairs(strays) do
-  unhold(id, 'xk')
-  astray(id)
-end
+for _, id in ipairs(strays) do stray(id) end
 if #todo == 0 then return answers end
 local waited = redis.pcall('HLEN', P .. 'waits')
 waited = type(waited) == 'number' and waited > 0
