@@ -15,10 +15,10 @@ end
 redis.pcall('ZREM', P .. 'procs', process)
 local held = redis.pcall('HGETALL', HELD)
 if failed(held) then
-  redis.call('UNLINK', HELD)
+  set_aside('held:' .. process, 'hash')
   held = {}
 end
-local back, fields = {}, {}
+local back, fields, strays = {}, {}, {}
 for i = 1, #held, 2 do
   if held[i] ~= '#' and #fields < 500 then
     fields[#fields + 1] = held[i]
@@ -28,12 +28,15 @@ for i = 1, #held, 2 do
       local own, owner, list, f, c, flags = string.match(record, '^r|(%d+)|([^|]*)|([^|]+:%d)|(%d+)|(%d+)|(%a*)$')
       if own == g and owner == process then
         back[#back + 1] = { seq = tonumber(seq), index = tonumber(index), id = held[i], g = g, list = list,
-          f = f, c = started == '1' and c + 1 or c, flags = flags }
+          f = f, c = started == '1' and not gone and c + 1 or c, flags = flags }
+      elseif not string.find(record, '^%a|%d+|') then
+        strays[#strays + 1] = held[i]
       end
     end
   end
 end
 if #fields > 0 then redis.call('HDEL', HELD, unpack(fields)) end
+for _, id in ipairs(strays) do stray(id) end
 table.sort(back, function(a, b)
   if a.seq ~= b.seq then return a.seq > b.seq end
   return a.index > b.index
