@@ -43,8 +43,8 @@ class AppConfig:
 
     def __post_init__(self) -> None:
         check_name("the namespace", self.namespace)
-        if self.lease_ms < 1_000:
-            raise ConfigurationError(f"a lease of {self.lease_ms} ms is too short: beats come once a second")
+        if self.lease_ms < 500:
+            raise ConfigurationError(f"a lease of {self.lease_ms} ms is too short; give 500 ms or more")
         if self.dedupe_ttl_ms < 120_000:
             raise ConfigurationError("dedupe_ttl is below 2m: clients repeat an enqueue for that long")
 

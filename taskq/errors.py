@@ -13,7 +13,6 @@
     │   ├── BrokerDataLost            the namespace's `meta` has vanished
     │   └── FormatMismatch            another version, or another number of shards, wrote this namespace
     ├── EnqueueUnknown                the message may or may not be stored; `.retry()` settles it
-    │   └── DurabilityUnknown         stored, but not confirmed as safely as was asked
     ├── TooLate                       a repeat came after its time; nothing was stored
     ├── NotEncodable (TypeError)      a value cannot travel; the message names the path to it
     ├── ArgumentMismatch (TypeError)  an argument does not fit its annotation, or the signature
@@ -27,8 +26,9 @@
     │   ├── TaskCancelled
     │   └── TaskExpired
     ├── BlockingInTask                result() inside a task would hold the slot it waits for
-    ├── LeaseLost                     another process owns this task now
-    └── SoftTimeout                   raised inside a task when its soft timeout is over
+    ├── SoftTimeout                   raised inside a task when its soft timeout is over
+    ├── TaskTimeout (TimeoutError)    stands as the error of a task that did not end within its timeout
+    └── CrashedTooOften               stands as the error of a task that its processes died of
 
 `Retry` and `Reject` (in `taskq.retry`) are signals that a task raises on purpose; they are no errors.
 """
@@ -99,10 +99,6 @@ class EnqueueUnknown(TaskqError):
         self.retry = retry
 
 
-class DurabilityUnknown(EnqueueUnknown):
-    """Raised when the message is stored, but not confirmed as safely as was asked."""
-
-
 class TooLate(TaskqError):
     """Raised when a repeated `enqueue` reached the server after its time; nothing was stored."""
 
@@ -168,9 +164,13 @@ class BlockingInTask(TaskqError, RuntimeError):
     """Raised when `result()` is called inside a task: it would hold a slot that the other may need."""
 
 
-class LeaseLost(TaskqError):
-    """Raised when this process no longer owns the task: another one runs it."""
-
-
 class SoftTimeout(TaskqError):
     """Raised inside a task when its soft timeout is over."""
+
+
+class TaskTimeout(TaskqError, TimeoutError):
+    """Stands as the error of a task that did not end within its timeout. It is retried like any other."""
+
+
+class CrashedTooOften(TaskqError):
+    """Stands as the error of a task whose process died, or had to be killed, as often as `max_crashes` allows."""

@@ -194,7 +194,9 @@ class TaskHandle(Generic[R]):
         if end.state is State.EXPIRED:
             raise TaskExpired(f"task {self.id} expired before it started", id=self.id)
         if outcome is None or outcome.result is None:
-            raise ResultNotStored(f"task {self.id} succeeded, and its result was not kept (result_ttl=0)")
+            raise ResultNotStored(
+                f"task {self.id} succeeded, and no result was kept (result_ttl=0, or settled before its end)"
+            )
         result: R = self.codec.decode_result(outcome.result)
         return result
 

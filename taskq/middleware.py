@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from taskq.errors import ConfigurationError
+from taskq.errors import ArgumentMismatch, ConfigurationError
 
 if TYPE_CHECKING:
     from taskq.context import TaskContext
@@ -96,7 +96,7 @@ class FailureLog(Middleware):
         log.error(
             "%s %s failed for good in attempt %d: %s: %s",
             context.name, context.id, context.attempt, type(error).__name__, error,
-            exc_info=error,
+            exc_info=None if isinstance(error, ArgumentMismatch) else error,  # it says all in its message
             extra={"task_id": context.id, "task_name": context.name},
         )  # fmt: skip
 

@@ -70,15 +70,15 @@ def slots_of(config: WorkerConfig) -> int:
 
 def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, first: bool) -> int:
     """Be a child until told to stop; gives the exit code."""
-    set_up_logs(config)
     set_title(config, "process")
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # a terminal's Ctrl-C reaches the whole group; the supervisor decides
+    logging.getLogger().handlers.clear()  # the supervisor's: the app may set up its own
+    # A terminal's Ctrl-C reaches the whole group; the supervisor decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         app = load_app(config.app, config.app_dir)
         app.freeze()
+        set_up_logs(config)
         url = server_url(app.config.redis_url, option=config.url)
         report = Report(
             app=app.name,
@@ -94,7 +94,7 @@ def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, firs
         app.use(broker)
         _run_loop(_Process(config, channel, testimony, app, broker, report, first).run())
     except TaskqError as error:
-        channel.send(kind="failed", error=str(error))
+        channel.send(kind="failed", error=str(error), type=type(error).__name__)
         return EXIT_NOT_LOADED
     except Exception:
         log.exception("this process has to end")
@@ -166,7 +166,7 @@ class _Process:
         loop.add_signal_handler(signal.SIGTERM, engine.stop)
         threading.Thread(target=turn, name="taskq-engine", daemon=True).start()
         await _first_of(ready.wait(), ended.wait())
-        if not failures:
+        if ready.is_set():
             self._channel.send(kind="ready", report=msgspec.to_builtins(self._report))
             await arun(hooks.after_process_start, app)
             if self._first:
@@ -197,7 +197,7 @@ class _Process:
         threads = ThreadRunner(desk, config.concurrency, loop)
         asyncs = LoopRunner(desk, config.concurrency, loop, first_slot=config.concurrency)
         timeouts = Timeouts(threads, asyncs)
-        holdings.attach(threads, asyncs, timeouts)
+        holdings.attach(threads, asyncs, timeouts, asyncs.tell)
         engine = Engine(
             link=Link(self._broker.url, keys, report.queues),
             namespace=namespace,

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from taskq.broker.commands.working import Kind
 from taskq.broker.namespace import Namespace
 from taskq.context import TaskContext
-from taskq.middleware import Hooks
+from taskq.middleware import Hook, Hooks
 from taskq.worker.holdings import Holdings
 from taskq.worker.job import Job
 from taskq.worker.testimony import Testimony
 from taskq.worker.timeouts import kill_at_ms
 from taskq.worker.verdict import Judge, Verdict
+
+log = logging.getLogger("taskq.worker")
+
+
+class News(NamedTuple):
+    """The hooks that hear of a retry or a failure, before it is submitted and after, and what they are given."""
+
+    before: Sequence[Hook]
+    after: Sequence[Hook]
+    args: tuple[Any, ...]
 
 
 class Desk:
@@ -35,6 +46,7 @@ class Desk:
         self._holdings = holdings
         self._testimony, self._namespace = testimony, namespace
         self._words = testimony.words
+        self._debug = log.isEnabledFor(logging.DEBUG)
 
     def admit(self, job: Job, slot: int) -> bool:
         """Note that `job` starts in `slot`; False if it must not, and then its end was reported.
@@ -52,6 +64,8 @@ class Desk:
         if job.expires_ms and self._namespace.now_ms() >= job.expires_ms:
             return self._refuse(job, slot, self.judge.ended(job, Kind.EXPIRED))
         job.slot = slot
+        if self._debug:
+            log.debug("%s %s starts, attempt %d", job.task.name, job.id, job.attempt)
         return True
 
     def _refuse(self, job: Job, slot: int, verdict: Verdict) -> bool:
@@ -81,6 +95,21 @@ class Desk:
     def started_ms(self, job: Job) -> int:
         """When it started, in Redis time."""
         return self._namespace.now_ms() - round((time.monotonic() - job.started) * 1_000)
+
+    def raised(self, job: Job, error: BaseException, took: float) -> Verdict:
+        """Judge a run that raised. What was settled before its end is not retried, whatever it does."""
+        if job.outcome_given:
+            return self.judge.ended(job, Kind.FAILED, error, self.started_ms(job), took)
+        return self.judge.raised(job, error, self.started_ms(job), took)
+
+    def news(self, verdict: Verdict) -> News | None:
+        """Which hooks are to hear of a verdict."""
+        hooks = self.hooks
+        if verdict.kind is Kind.RETRY:
+            return News(hooks.before_retry, hooks.after_retry, (verdict.error, verdict.ms))
+        if verdict.kind is Kind.FAILED:
+            return News(hooks.before_failure, hooks.after_failure, (verdict.error,))
+        return None
 
     def returned(self, job: Job, value: Any, took: float) -> Verdict:
         """Judge a run that returned."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from taskq.broker.commands.working import BATCH, Answer, Kind
@@ -45,6 +45,9 @@ class Runner(Protocol):
         """Raise `error` in a running job; nothing happens if it has just ended."""
 
 
+Tell = Callable[[Job, Verdict], None]
+
+
 class Holdings:
     """Jobs and their outcomes. All but `submit` is called by the engine's thread."""
 
@@ -53,6 +56,7 @@ class Holdings:
         self._threads: Runner
         self._loop: Runner
         self._timeouts: Timeouts
+        self._tell: Tell
         self._jobs: dict[str, Job] = {}
         self._outcomes: deque[tuple[Job, Verdict]] = deque()
         self._careful: Job | None = None
@@ -64,9 +68,9 @@ class Holdings:
         self.sent: list[tuple[Job, Verdict]] = []
         """Outcomes on their way; sent again unchanged until they are answered."""
 
-    def attach(self, threads: Runner, loop: Runner, timeouts: Timeouts) -> None:
-        """Give the runners, which report here."""
-        self._threads, self._loop, self._timeouts = threads, loop, timeouts
+    def attach(self, threads: Runner, loop: Runner, timeouts: Timeouts, tell: Tell) -> None:
+        """Give the runners, which report here, and what tells the app of failures without a run."""
+        self._threads, self._loop, self._timeouts, self._tell = threads, loop, timeouts, tell
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -110,6 +114,7 @@ class Holdings:
         for job, verdict in verdicts:
             self._jobs[job.id] = job
             self._outcomes.append((job, verdict))
+            self._tell(job, verdict)
 
     def start(self, jobs: Sequence[Job]) -> None:
         """Hand jobs to their runners."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from taskq.broker.commands.working import Claimed, Kind, Outcome7, Rest, parse_rest
-from taskq.errors import BadMessage, BadName, TaskqError
+from taskq.errors import BadMessage, BadName, CrashedTooOften
 from taskq.message import Message, UnknownFrame, decode_message
 from taskq.names import check_task_name
 from taskq.task import Task
@@ -17,10 +17,6 @@ from taskq.worker.job import Gauge, Job
 from taskq.worker.verdict import Judge, Verdict
 
 log = logging.getLogger("taskq.worker")
-
-
-class CrashedTooOften(TaskqError):
-    """Stands as the error of a task whose process died of it as often as it may."""
 
 
 @dataclass(slots=True)

@@ -76,7 +76,5 @@ class Ledger:
 def _say(job: Job, verdict: Verdict) -> None:
     if verdict.kind in (Kind.CANCELLED, Kind.EXPIRED):
         log.info("%s %s %s", job.task.name, job.id, verdict.kind.name.lower())
-    elif (
-        verdict.kind is Kind.FAILED and not job.started
-    ):  # what ran and failed is logged by middleware.FailureLog
-        log.error("%s %s failed for good without a run: %s", job.task.name, job.id, verdict.error)
+    elif verdict.kind is Kind.RETRY and verdict.still_runs:
+        log.warning("%s %s gave itself back; again in %.1f s", job.task.name, job.id, verdict.ms / 1_000)

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any
 
-from taskq.broker.commands.working import Kind
 from taskq.context import CURRENT
 from taskq.errors import SoftTimeout
 from taskq.middleware import arun
@@ -28,6 +27,7 @@ class LoopRunner:
         self._free = list(range(first_slot, first_slot + concurrency))
         self._tasks: dict[Job, asyncio.Task[None]] = {}
         self._interrupts: dict[Job, type[BaseException]] = {}
+        self._telling: set[asyncio.Task[None]] = set()
         self._pumping = False
 
     def offer(self, jobs: Sequence[Job]) -> None:
@@ -94,23 +94,31 @@ class LoopRunner:
             )
         if hooks.after_task:
             await arun(hooks.after_task, context, value, error)
-        if error is None:
-            verdict = desk.returned(job, value, took)
-        else:
-            verdict = desk.judge.raised(job, error, desk.started_ms(job), took)
-        await self._tell(context, verdict)
+        verdict = desk.returned(job, value, took) if error is None else desk.raised(job, error, took)
+        news = desk.news(verdict)
+        if news is not None:
+            await arun(news.before, context, *news.args)
         desk.submit(job, verdict)
         if self.waiting:
             self._pump()
+        if news is not None:
+            await arun(news.after, context, *news.args)
 
-    async def _tell(self, context: Any, verdict: Verdict) -> None:
-        hooks = self._desk.hooks
-        if verdict.kind is Kind.RETRY:
-            await arun(hooks.before_retry, context, verdict.error, verdict.ms)
-            await arun(hooks.after_retry, context, verdict.error, verdict.ms)
-        elif verdict.kind is Kind.FAILED:
-            await arun(hooks.before_failure, context, verdict.error)
-            await arun(hooks.after_failure, context, verdict.error)
+    def tell(self, job: Job, verdict: Verdict) -> None:
+        """Run the hooks for a job that failed without a run. Called by the engine's thread."""
+        self._loop.call_soon_threadsafe(self._begin_telling, job, verdict)
+
+    def _begin_telling(self, job: Job, verdict: Verdict) -> None:
+        telling = self._loop.create_task(self._tell(job, verdict))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _tell(self, job: Job, verdict: Verdict) -> None:
+        news = self._desk.news(verdict)
+        if news is not None:
+            context = self._desk.context(job)
+            CURRENT.set(context)
+            await arun((*news.before, *news.after), context, *news.args)
 
 
 class _Interruptible:

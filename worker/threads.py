@@ -8,12 +8,10 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from taskq.broker.commands.working import Kind
-from taskq.context import CURRENT
+from taskq.context import CURRENT, TaskContext
 from taskq.middleware import run as run_hooks
 from taskq.worker.desk import Desk
 from taskq.worker.job import BRISK_S, Job
-from taskq.worker.verdict import Verdict
 
 
 class _Slot:
@@ -88,11 +86,12 @@ class ThreadRunner:
                 if waiting and job.gauge.mean > BRISK_S:
                     self.nudge()
                 if desk.admit(job, slot.number):
-                    desk.submit(job, self._attempt(slot, job))
+                    self._attempt(slot, job)
 
-    def _attempt(self, slot: _Slot, job: Job) -> Verdict:
+    def _attempt(self, slot: _Slot, job: Job) -> None:
         desk = self._desk
-        token = CURRENT.set(desk.context(job))
+        context = desk.context(job)
+        token = CURRENT.set(context)
         value, error = None, None
         slot.job = job
         try:
@@ -109,7 +108,7 @@ class ThreadRunner:
             self._absorb(slot)
         took = desk.leave(job, slot.number)
         try:
-            return self._verdict(job, value, error, took)
+            self._report(job, context, value, error, took)
         finally:
             CURRENT.reset(token)
 
@@ -120,22 +119,19 @@ class ThreadRunner:
             run_hooks(hooks.before_task, CURRENT.get(), loop=self._loop)
         return task.function(*args, **kwargs)
 
-    def _verdict(self, job: Job, value: object, error: BaseException | None, took: float) -> Verdict:
-        desk, hooks = self._desk, self._desk.hooks
-        context = CURRENT.get()
-        if hooks.after_task:
-            run_hooks(hooks.after_task, context, value, error, loop=self._loop)
-        if error is None:
-            verdict = desk.returned(job, value, took)
-        else:
-            verdict = desk.judge.raised(job, error, desk.started_ms(job), took)
-        if verdict.kind is Kind.RETRY:
-            run_hooks(hooks.before_retry, context, verdict.error, verdict.ms, loop=self._loop)
-            run_hooks(hooks.after_retry, context, verdict.error, verdict.ms, loop=self._loop)
-        elif verdict.kind is Kind.FAILED:
-            run_hooks(hooks.before_failure, context, verdict.error, loop=self._loop)
-            run_hooks(hooks.after_failure, context, verdict.error, loop=self._loop)
-        return verdict
+    def _report(
+        self, job: Job, context: TaskContext, value: object, error: BaseException | None, took: float
+    ) -> None:
+        desk, loop = self._desk, self._loop
+        if desk.hooks.after_task:
+            run_hooks(desk.hooks.after_task, context, value, error, loop=loop)
+        verdict = desk.returned(job, value, took) if error is None else desk.raised(job, error, took)
+        news = desk.news(verdict)
+        if news is not None:
+            run_hooks(news.before, context, *news.args, loop=loop)
+        desk.submit(job, verdict)
+        if news is not None:
+            run_hooks(news.after, context, *news.args, loop=loop)
 
     @staticmethod
     def _absorb(slot: _Slot) -> None:

@@ -6,7 +6,7 @@ import traceback
 from dataclasses import dataclass
 
 from taskq.broker.commands.working import Kind, Outcome7
-from taskq.errors import ArgumentMismatch, NotEncodable, TaskqError
+from taskq.errors import ArgumentMismatch, NotEncodable, TaskTimeout
 from taskq.record import Outcome, RemoteError, encode_outcome
 from taskq.retry import Reject, Retry
 from taskq.worker.job import Job
@@ -120,7 +120,7 @@ class Judge:
         return (id, g, Kind.UNREADABLE.value, self.dead_ttl_ms, "-", 0, outcome)
 
 
-def _timeout(job: Job, error: HardTimeout) -> TaskqError:
+def _timeout(job: Job, error: HardTimeout) -> TaskTimeout:
     seconds = (job.hard_ms or 0) / 1_000
-    late = TaskqError(f"the task did not end within its timeout of {seconds:g} s")
+    late = TaskTimeout(f"the task did not end within its timeout of {seconds:g} s")
     return late.with_traceback(error.__traceback__)

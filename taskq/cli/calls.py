@@ -204,7 +204,7 @@ def _show_outcome(outcome: Outcome) -> None:
         line(compact(outcome.result, 1 << 30))
     elif outcome.state == State.SUCCEEDED.value:
         line(f"taskq: task {outcome.id} succeeded; its result was not kept", error=True)
-    elif outcome.error:
+    elif outcome.error and outcome.state == State.FAILED.value:
         more = f"(`taskq task {outcome.id}` shows the traceback)"
         line(f"taskq: task {outcome.id} failed: {outcome.error} {more}", error=True)
     else:

@@ -121,7 +121,7 @@ def _of_commands(root: click.Context) -> Iterator[Setting]:
             if isinstance(param, click.Option) and param.name and param.name not in _SHOWN_ONCE:
                 value, source = param.consume_value(ctx, {})
                 if source is not ParameterSource.DEFAULT or command == "worker":
-                    yield Setting(f"{command}.{param.name}", _plain(value), _named(ctx, param, source))
+                    yield Setting(f"{command}.{param.name}", _plain(value), _named(param, source))
 
 
 def _plain(value: Any) -> Any:
@@ -130,20 +130,14 @@ def _plain(value: Any) -> Any:
 
 def _source(ctx: click.Context, name: str) -> str:
     param = next(param for param in ctx.command.params if param.name == name)
-    return _named(ctx, param, ctx.get_parameter_source(name))
+    return _named(param, ctx.get_parameter_source(name))
 
 
-def _named(ctx: click.Context, param: click.Parameter, source: ParameterSource | None) -> str:
+def _named(param: click.Parameter, source: ParameterSource | None) -> str:
     if source is ParameterSource.COMMANDLINE:
         return "command line"
     if source is ParameterSource.DEFAULT_MAP:
         return FILE
     if source is ParameterSource.ENVIRONMENT:
-        return f"environment {_variable(ctx, param)}"
+        return f"environment {param.envvar}"
     return "default"
-
-
-def _variable(ctx: click.Context, param: click.Parameter) -> str:
-    if isinstance(param.envvar, str) and os.environ.get(param.envvar):
-        return param.envvar
-    return f"{ctx.auto_envvar_prefix}_{(param.name or '').upper()}"

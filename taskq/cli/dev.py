@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from taskq.cli.worker import worker_config, worker_options
+from taskq.cli.worker import processes_option, worker_config, worker_options
 
 
 @click.command()
 @worker_options
-@click.option("-p", "--processes", default=1, show_default=True, help="Processes at once.")
+@processes_option
 @click.option(
     "--reload/--no-reload", default=None, help="Replace processes when code changes; on if it can be."
 )
@@ -26,6 +26,9 @@ def dev(reload: bool | None, **options: Any) -> int:
     from taskq.worker import Supervisor
 
     os.environ["TASKQ_REDIS_URL"] = "embedded://"  # for the app, too: its tasks enqueue to the same server
+    click.echo(
+        "taskq: producers in other terminals find this server by TASKQ_REDIS_URL=embedded://", err=True
+    )
     if reload is None:
         reload = importlib.util.find_spec("watchfiles") is not None
     return Supervisor(worker_config(url="embedded://", reload=reload, **options)).run()

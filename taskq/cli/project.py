@@ -73,13 +73,18 @@ def check_commands(table: dict[str, Any], commands: Sequence[str]) -> None:
             raise ConfigurationError(f"[tool.taskq] of {FILE}: {name!r} is no setting and no command's table")
 
 
+def option_name(param: click.Parameter) -> str:
+    """The name of an option as it is written on the command line, with `_`: what files and variables call it."""
+    return max(param.opts, key=len).lstrip("-").replace("-", "_")
+
+
 def check_table(table: dict[str, Any], command: str, found: click.Command) -> None:
     """Hold the table of one command against its options.
 
     Raises:
         ConfigurationError: something in it is no option.
     """
-    options = [param.name for param in found.params if isinstance(param, click.Option)]
+    options = [option_name(param) for param in found.params if isinstance(param, click.Option)]
     for name in table.get(command, {}):
         if name not in options:
             raise ConfigurationError(
@@ -92,10 +97,11 @@ def defaults(table: dict[str, Any], command: str, found: click.Command) -> dict[
     common = {name: table[name] for name in _COMMON if name in table}
     if isinstance(found, click.Group):
         return dict.fromkeys(found.commands, common)
-    many = {param.name for param in found.params if param.multiple or param.nargs != 1}
-    own = {
-        name: _joined(value) if name not in many else value for name, value in table.get(command, {}).items()
-    }
+    params = {option_name(param): param for param in found.params if isinstance(param, click.Option)}
+    own: dict[str, Any] = {}
+    for name, value in table.get(command, {}).items():
+        param = params[name]
+        own[str(param.name)] = value if param.multiple or param.nargs != 1 else _joined(value)
     return {**common, **own}
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from taskq.cli.exits import HELP, Exit
-from taskq.cli.project import check_commands, check_table, defaults, project_table
+from taskq.cli.project import check_commands, check_table, defaults, option_name, project_table
 
 
 class Entry(NamedTuple):
@@ -70,6 +70,7 @@ class Root(click.Group):
         if entry is None or not importlib.util.find_spec(entry.module):
             return None
         command: click.Command = getattr(importlib.import_module(entry.module), entry.attribute)
+        name_variables(command, f"TASKQ_{cmd_name}")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -91,6 +92,16 @@ class Root(click.Group):
         return code
 
 
+def name_variables(command: click.Command, prefix: str) -> None:
+    """Let each option be set by the variable that its own name says: `--log-json` by TASKQ_WORKER_LOG_JSON."""
+    for param in command.params:
+        if isinstance(param, click.Option) and param.allow_from_autoenv and param.envvar is None:
+            param.envvar = f"{prefix}_{option_name(param)}".upper()
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            name_variables(inner, f"{prefix}_{name}")
+
+
 def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         from taskq.cli.about import taskq_version
@@ -102,7 +113,7 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 @click.group(
     cls=Root,
     epilog=HELP,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TASKQ"},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print it."

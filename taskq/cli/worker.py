@@ -49,7 +49,7 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.argument("spec", metavar="[MODULE:APP]", required=False),
         click.option("-A", "--app", envvar="TASKQ_APP", metavar="MODULE:APP", help="The app, if not given before."),
-        click.option("--app-dir", default=".", metavar="DIR", show_default=True, help="Put first on sys.path."),
+        click.option("--app-dir", envvar="TASKQ_APP_DIR", default=".", metavar="DIR", help="Put first on sys.path."),
         click.option("--namespace", envvar="TASKQ_NAMESPACE", metavar="NAME", help="In place of the app's own."),
         click.option("-Q", "--queues", metavar="LIST", help="mail,default (in order) or mail=3,default=1 (weighted)."),
         click.option("-c", "--concurrency", default=8, show_default=True, help="Tasks at once in one process."),
@@ -97,11 +97,21 @@ def worker_config(
     )
 
 
+processes_option = click.option(
+    "-p",
+    "--processes",
+    default="1",
+    callback=_processes,
+    metavar="N|auto",
+    show_default=True,
+    help="Processes at once; auto: one a CPU.",
+)
+
+
 @click.command()
 @worker_options
 @click.option("--url", envvar="TASKQ_REDIS_URL", metavar="URL", help="The server. Or TASKQ_REDIS_URL.")
-@click.option("-p", "--processes", default="1", callback=_processes, metavar="N|auto", show_default=True,
-              help="Processes at once; auto: one a CPU.")  # fmt: skip
+@processes_option
 @click.option("--autoscale", callback=_range, metavar="MIN,MAX", help="As many processes as the work needs.")
 @click.option("--burst", is_flag=True, help="End when the queues are empty.")
 @click.option("--reload", is_flag=True, help="Replace the processes when a .py file below --app-dir changes.")

@@ -32,6 +32,7 @@ def _show(found: list[Process]) -> None:
     rows = [
         (
             process.id,
+            process.name,
             process.host,
             str(process.pid) if process.pid is not None else None,
             process.app,
@@ -44,7 +45,19 @@ def _show(found: list[Process]) -> None:
         )
         for process in found
     ]
-    columns = ("PROCESS", "HOST", "PID", "APP", "QUEUES", "CONCURRENCY", "HOLDS", "UP", "LEASE", "VERSION")
+    columns = (
+        "PROCESS",
+        "NAME",
+        "HOST",
+        "PID",
+        "APP",
+        "QUEUES",
+        "CONCURRENCY",
+        "HOLDS",
+        "UP",
+        "LEASE",
+        "VERSION",
+    )
     table(columns, rows)
 
 
