@@ -75,6 +75,7 @@ def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, firs
     # A terminal's Ctrl-C reaches the whole group; the supervisor decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.register_at_fork(after_in_child=_let_go_of_signals)
     try:
         app = load_app(config.app, config.app_dir)
         app.freeze()
@@ -100,6 +101,15 @@ def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, firs
         log.exception("this process has to end")
         return 70  # EX_SOFTWARE of sysexits.h
     return 0
+
+
+def _let_go_of_signals() -> None:
+    """Have a process that a task forks take its signals as any other does.
+
+    It shares the descriptor that wakes our event loop: a TERM to it, as a pool sends to its own, would stop us.
+    """
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _declared(app: TaskQ) -> list[str]:

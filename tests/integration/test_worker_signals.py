@@ -261,3 +261,18 @@ def test_a_process_that_somebody_stops_is_replaced(tmp_path: Path) -> None:
         assert set(yard.ledger.counts().values()) == {1}
         assert worker.stop() == 0
         assert yard.leftovers() == []
+
+
+def test_a_signal_to_what_a_task_has_forked_is_none_to_the_worker(tmp_path: Path) -> None:
+    # The fork has the event loop's wake-up descriptor: by it the signal would reach the loop of the process, too.
+    with Yard(tmp_path) as yard:
+        worker = yard.worker("forks", grace_ms=500)
+        children = worker.children()
+
+        ended = yard.send("forks.end_a_fork", 1.5)
+
+        assert ended.result(timeout=10) == -signal.SIGTERM
+        assert yard.ledger.counts() == {ended.id: 1}
+        assert worker.children() == children
+        assert worker.stop() == 0
+        assert yard.leftovers() == []
