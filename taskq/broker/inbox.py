@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,7 +24,7 @@ from taskq.broker.connection import Connection
 from taskq.broker.conversation import pause_after
 from taskq.broker.faults import DRIVER_ERRORS
 from taskq.broker.keys import Keys
-from taskq.errors import BrokerError
+from taskq.errors import BadMessage, BrokerError, TaskqError
 from taskq.names import new_process_id
 from taskq.record import Record, State
 
@@ -33,7 +34,7 @@ End = Record | None
 """The record of a task that ended, or None when nothing is known of the id."""
 
 RECHECK_S = 30
-_TROUBLE: tuple[type[Exception], ...] = (*DRIVER_ERRORS, BrokerError)
+_TROUBLE: tuple[type[Exception], ...] = (*DRIVER_ERRORS, TaskqError)
 _BATCH = 500
 
 
@@ -78,7 +79,7 @@ class Inbox:
                 some = new[start : start + _BATCH]
                 self._deliver(some, self._call(producing.wait(self._keys, self._client, some), patience))
         except BaseException:
-            self.forget(futures)
+            self._leave(futures)
             raise
         return futures
 
@@ -94,7 +95,7 @@ class Inbox:
                 await batcher.add(id)
             return await asyncio.shield(asyncio.wrap_future(futures[id]))
         finally:
-            self.forget([id])
+            self._leave(futures)
 
     async def _register(self, ids: Sequence[str]) -> Sequence[None]:
         self._deliver(ids, await self._acall(producing.wait(self._keys, self._client, ids)))
@@ -103,9 +104,15 @@ class Inbox:
     def forget(self, ids: Iterable[str]) -> None:
         """Take back one wait for each of `ids`; what nobody waits for any more is dropped."""
         with self._lock:
-            for id in ids:
+            waits = {id: wait.future for id in ids if (wait := self._waits.get(id)) is not None}
+        self._leave(waits)
+
+    def _leave(self, futures: Mapping[str, Future[End]]) -> None:
+        with self._lock:
+            for id, future in futures.items():
                 wait = self._waits.get(id)
-                if wait is not None:
+                # Ours may have come to its end, and somebody may have begun to wait anew.
+                if wait is not None and wait.future is future:
                     wait.waiters -= 1
                     if wait.waiters == 0:
                         del self._waits[id]
@@ -139,13 +146,17 @@ class Inbox:
             self._waiters.notify_all()
         return futures, new
 
-    def _deliver(self, ids: Sequence[str], ends: Sequence[Record | State | None]) -> None:
+    def _deliver(self, ids: Sequence[str], ends: Sequence[producing.End]) -> None:
         for id, end in zip(ids, ends, strict=True):
             if isinstance(end, State):
                 continue
             with self._lock:
                 wait = self._waits.pop(id, None)
-            if wait is not None and not wait.future.done():
+            if wait is None or wait.future.done():
+                continue
+            if isinstance(end, BadMessage):
+                wait.future.set_exception(end)
+            else:
                 wait.future.set_result(end)
 
     def _run(self) -> None:
@@ -167,7 +178,7 @@ class Inbox:
                     raise
                 log.debug("the inbox lost its connection: %s", error)
                 self._hang_up()
-                checked = 0.0  # some may end while we are away
+                checked = -math.inf  # some may end while we are away
                 time.sleep(pause_after(tries))
                 tries += 1
         self._hang_up()

@@ -40,7 +40,7 @@ class Namespace:
             FormatMismatch: another format, or another number of shards, is in use there.
         """
         version, shards = yield producing.init(self.keys[shard], self.shards)
-        if version != "1" or shards != self.shards:
+        if (version, shards) != ("1", str(self.shards)):
             raise FormatMismatch(
                 f"namespace {self.name!r} has format {version} and {shards} shard(s); this client has format 1 and "
                 f"{self.shards}. Give both sides the same shards=, or use another namespace"

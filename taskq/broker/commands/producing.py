@@ -8,6 +8,7 @@ from typing import Any
 
 from taskq.broker.command import Command, text
 from taskq.broker.keys import Keys
+from taskq.errors import BadMessage
 from taskq.record import Record, State, parse_record
 
 BATCH = 256
@@ -90,13 +91,26 @@ def _stored(id: str, answer: int | bytes) -> Stored:
     return Stored(text(answer), False)
 
 
-def wait(keys: Keys, client: str, ids: Sequence[str]) -> Command[list[Record | State | None]]:
-    """Give the record of each task that ended, None of an unknown one, QUEUED where `client` will hear of the end."""
+End = Record | BadMessage | State | None
+"""What `wait` gives for one task: its record once it has ended, QUEUED where the client will hear of the end, None
+where nothing is known, an error where the record cannot be read.
+"""
+
+
+def wait(keys: Keys, client: str, ids: Sequence[str]) -> Command[list[End]]:
+    """Look for the ends of tasks, and have `client` told of those that are still to come."""
     return Command("wait", keys.meta, (client, *ids), _as_ends, keys.shard)
 
 
-def _as_ends(reply: Any) -> list[Record | State | None]:
-    return [None if end is None else parse_record(end) if end else State.QUEUED for end in reply]
+def _as_ends(reply: Any) -> list[End]:
+    return [None if end is None else _as_end(end) if end else State.QUEUED for end in reply]
+
+
+def _as_end(data: bytes) -> Record | BadMessage:
+    try:
+        return parse_record(data)
+    except BadMessage as error:  # one broken record is no other's trouble
+        return error
 
 
 def cancel(keys: Keys, id: str, ttl_ms: int) -> Command[State | None]:
@@ -104,8 +118,6 @@ def cancel(keys: Keys, id: str, ttl_ms: int) -> Command[State | None]:
     return Command("cancel", keys.meta, (id, ttl_ms), lambda reply: _ENDS.get(text(reply)), keys.shard)
 
 
-def init(keys: Keys, shards: int) -> Command[tuple[str, int]]:
-    """Make the shard's `meta` if it is absent; gives its format version and number of shards."""
-    return Command(
-        "init", keys.meta, (shards,), lambda reply: (text(reply[0]), int(reply[1] or 0)), keys.shard
-    )
+def init(keys: Keys, shards: int) -> Command[tuple[str, str]]:
+    """Make the shard's `meta` if it is absent; gives its format version and number of shards as they stand there."""
+    return Command("init", keys.meta, (shards,), lambda reply: (text(reply[0]), text(reply[1])), keys.shard)
