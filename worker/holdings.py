@@ -6,6 +6,7 @@ Bias: running a task twice is better than losing it.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -21,6 +22,9 @@ log = logging.getLogger("taskq.worker")
 
 PATIENCE_S = 0.050
 """What has waited this long unstarted is given back: another process may be idle."""
+
+SHY_S = 1.0
+"""How long a process claims nothing after it gave back a task that must run alone."""
 
 NUDGE_S = 0.004
 """When the first of those that wait has waited this long, one more thread is woken for it."""
@@ -61,6 +65,8 @@ class Holdings:
         self._outcomes: deque[tuple[Job, Verdict]] = deque()
         self._careful: Job | None = None
         self._careful_begun = False
+        self._shy_until = 0.0
+        """When (monotonic) it claims again after it gave a careful job back; 0 if it did not."""
         self.epoch = 0
         """Raised when everything unstarted is dropped: a job of an older epoch must not start."""
         self.revoked = 0
@@ -82,8 +88,9 @@ class Holdings:
 
     @property
     def jobs_wait(self) -> bool:
-        """True if a job has not started for want of a thread or of room on the loop."""
-        return bool(self._threads.waiting or self._loop.waiting)
+        """True if a job has not started for want of a thread, of room on the loop, or of being alone."""
+        careful_waits = self._careful is not None and not self._careful_begun
+        return careful_waits or bool(self._threads.waiting or self._loop.waiting)
 
     @property
     def empty(self) -> bool:
@@ -92,7 +99,10 @@ class Holdings:
 
     def room(self) -> int:
         """How many tasks may be claimed; none while a careful one waits or runs."""
-        return 0 if self._careful else self._prefetch.room(len(self._jobs))
+        if self._careful or (self._shy_until and time.monotonic() < self._shy_until):
+            return 0
+        self._shy_until = 0.0
+        return self._prefetch.room(len(self._jobs))
 
     # -- in
 
@@ -192,6 +202,12 @@ class Holdings:
                 self._prefetch.released()
             elif waited > NUDGE_S:
                 runner.nudge()
+        careful = self._careful
+        if careful and not self._careful_begun and len(self._jobs) > 1 and now - careful.received > PATIENCE_S:
+            # What runs here may run for an hour. Others have a while to take it; then it is our turn again.
+            self._outcomes.append((careful, Verdict(Kind.RELEASED)))
+            self._careful = None
+            self._shy_until = now + SHY_S
 
     def release_unstarted(self, now: float) -> None:
         """Give back whatever has not started."""
