@@ -28,10 +28,10 @@ class Script:
 def script(name: str) -> Script:
     """Load `scripts/<name>.lua`."""
     folder = files("taskq.broker") / "scripts"
-    text = (folder / f"{name}.lua").read_text()
-    text = _INCLUDE.sub(lambda found: (folder / f"{found[1]}.lua").read_text(), text)
+    text = (folder / f"{name}.lua").read_text("utf-8")
+    text = _INCLUDE.sub(lambda found: (folder / f"{found[1]}.lua").read_text("utf-8"), text)
     if name != "init":
-        text = (folder / "prelude.lua").read_text() + text
+        text = (folder / "prelude.lua").read_text("utf-8") + text
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
 import subprocess
@@ -138,6 +139,18 @@ def test_importing_taskq_loads_nothing_that_can_wait() -> None:
 
     assert "taskq" in loaded
     assert [name for name in loaded if name.startswith(tuple(LOADED_LATER))] == []
+
+
+def test_a_script_is_read_the_same_in_every_locale() -> None:
+    code = "from taskq.broker.command import script; print(script('claim').sha)"
+    shas = {
+        subprocess.check_output(
+            [sys.executable, "-X", f"utf8={mode}", "-c", code], cwd=ROOT, env={**os.environ, "LC_ALL": "C"}
+        )
+        for mode in (0, 1)
+    }
+
+    assert len(shas) == 1
 
 
 def test_producers_import_where_there_is_no_fork_and_no_fcntl() -> None:
