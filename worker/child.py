@@ -282,7 +282,10 @@ def main() -> None:
 
 def leave(code: int) -> None:
     """End this process now: daemon threads may still run tasks, and a forked child must not run its parent's exit."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    try:
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # a task may have closed it, or its reader is gone
+                stream.flush()
+    finally:
+        os._exit(code)

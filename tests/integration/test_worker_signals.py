@@ -263,6 +263,22 @@ def test_a_process_that_somebody_stops_is_replaced(tmp_path: Path) -> None:
         assert yard.leftovers() == []
 
 
+def test_a_process_whose_task_closed_its_output_ends_alone(tmp_path: Path) -> None:
+    with Yard(tmp_path) as yard:
+        worker = yard.worker("deadly", processes=2)
+        hushed: int = yard.send("deadly.hush").result(timeout=10)
+        [other] = set(worker.children()) - {hushed}
+
+        os.kill(hushed, signal.SIGTERM)
+
+        wait_until(lambda: worker.says(f"pid {hushed} "))
+        assert worker.says(f"pid {hushed} has ended, as somebody asked it to")
+        wait_until(lambda: len(worker.children()) == 2)
+        assert other in worker.children()
+        assert worker.stop() == 0
+        assert yard.leftovers() == []
+
+
 def test_a_signal_to_what_a_task_has_forked_is_none_to_the_worker(tmp_path: Path) -> None:
     # The fork has the event loop's wake-up descriptor: by it the signal would reach the loop of the process, too.
     with Yard(tmp_path) as yard:
