@@ -23,7 +23,17 @@ __all__ = ["main", "run"]
 
 def main() -> None:
     """Run the command that the process was started with, and end the process."""
+    _open_standard_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_standard_streams() -> None:
+    """Put streams that lead nowhere in the place of closed ones, which the next file or socket would take."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - it stays open
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -150,3 +150,10 @@ def test_an_interrupted_wait_is_one_line(broker: Broker) -> None:
     out, err = process.communicate(timeout=30)
 
     assert (process.returncode, out, err.strip()) == (Exit.INTERRUPTED, b"", b"taskq: interrupted")
+
+
+def test_a_command_runs_with_all_standard_streams_closed() -> None:
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *MAIN]
+
+    assert subprocess.run([*closed, "version"], env=environment(), check=False).returncode == 0
+    assert subprocess.run([*closed, "nonsense"], env=environment(), check=False).returncode == 2
