@@ -203,7 +203,12 @@ class Holdings:
             elif waited > NUDGE_S:
                 runner.nudge()
         careful = self._careful
-        if careful and not self._careful_begun and len(self._jobs) > 1 and now - careful.received > PATIENCE_S:
+        if (
+            careful
+            and not self._careful_begun
+            and len(self._jobs) > 1
+            and now - careful.received > PATIENCE_S
+        ):
             # What runs here may run for an hour. Others have a while to take it; then it is our turn again.
             self._outcomes.append((careful, Verdict(Kind.RELEASED)))
             self._careful = None

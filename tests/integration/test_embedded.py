@@ -125,7 +125,7 @@ def test_the_server_is_no_child_of_its_starter_and_not_of_its_terminal(ensure: E
 
     assert os.getsid(server.pid) != os.getsid(0)
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(server.pid, os.WNOHANG)
 
 
 def test_a_second_caller_attaches(ensure: Ensure) -> None:
