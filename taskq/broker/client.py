@@ -7,6 +7,7 @@ It holds the executor, the keys and the error table, and has no method per comma
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -52,6 +53,7 @@ class Broker:
         self._loops: WeakKeyDictionary[Loop, AsyncExecutor] = WeakKeyDictionary()
         self._stores: WeakKeyDictionary[Loop, Batcher[Envelope, Stored]] = WeakKeyDictionary()
         self._inboxes: dict[int, Inbox] = {}
+        self._pid = os.getpid()
 
     def __repr__(self) -> str:
         return f"Broker({self._given.masked!r}, {self.namespace.name!r})"
@@ -167,6 +169,9 @@ class Broker:
         """The inbox that hears of the end of `id`."""
         keys = self.keys_of(id)
         with self._lock:
+            if self._pid != os.getpid():
+                # A fork has neither the threads of its parent's inboxes nor a share in what they are told.
+                self._pid, self._inboxes = os.getpid(), {}
             inbox = self._inboxes.get(keys.shard)
             if inbox is None:
                 inbox = self._inboxes[keys.shard] = Inbox(self.url, keys, self.call, self.acall)
