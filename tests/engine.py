@@ -55,8 +55,7 @@ class Lab:
     # -- what programs do
 
     def enqueue(self, *ids: str, list: str = DEFAULT, not_after_ms: int = 0, **given: Any) -> list[Stored]:
-        envelopes = [Envelope(id, list, body(id), options(**given)) for id in ids]
-        return self.store(envelopes, not_after_ms)
+        return self.store([envelope(id, list, options(**given)) for id in ids], not_after_ms)
 
     def store(self, envelopes: Sequence[Envelope], not_after_ms: int = 0) -> list[Stored]:
         _, stored = self.call(producing.enqueue(self.keys, envelopes, not_after_ms))
@@ -270,6 +269,10 @@ class Lab:
 def body(id: str) -> bytes:
     """The message that `Lab.enqueue` stores under an id. Scripts do not look into it."""
     return b"body of " + id.encode()
+
+
+def envelope(id: str, list: str = DEFAULT, options: str = "") -> Envelope:
+    return Envelope(id, list, body(id), options)
 
 
 def outcome(task: Claimed, kind: Kind = Kind.SUCCEEDED, ms: int = 600_000, result: bytes = b"") -> Outcome7:

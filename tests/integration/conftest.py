@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from taskq.broker.client import Broker
 from tests.engine import Lab, altered_scripts
+from tests.proxy import Proxy
 from tests.servers import RedisServer
 
 
@@ -28,3 +30,17 @@ def lab(server: RedisServer, namespace: str, request: pytest.FixtureRequest) -> 
         yield lab
         if request.node.get_closest_marker("leaves_work") is None:
             lab.wind_up()
+
+
+@pytest.fixture
+def proxy(server: RedisServer) -> Iterator[Proxy]:
+    with Proxy(server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def distant(proxy: Proxy, lab: Lab) -> Iterator[Broker]:
+    """A client whose commands pass the proxy; the lab looks past it."""
+    broker = Broker(proxy.url, lab.broker.namespace.name, patience=10.0)
+    yield broker
+    broker.close()

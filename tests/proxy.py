@@ -1,0 +1,137 @@
+"""A way to a server on which commands and answers get lost, at the very place that a test names."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum, auto
+from types import TracebackType
+from typing import Any, Self
+
+import hiredis
+
+from taskq.broker.command import script
+
+Words = list[bytes]
+
+
+class Fate(Enum):
+    """What becomes of a command. Where something is lost, its connection is cut."""
+
+    PASS = auto()
+    LOSE_COMMAND = auto()
+    LOSE_REPLY = auto()
+    """The server has done it, and nobody hears of that."""
+
+
+def all_pass(_words: Words) -> Fate:
+    return Fate.PASS
+
+
+def names(words: Words, *wanted: str) -> bool:
+    """True if the command is one of these scripts, or plain commands in capitals."""
+    if words[0] == b"EVALSHA":
+        return words[1].decode() in {script(name).sha for name in wanted if name.islower()}
+    return words[0].decode().upper() in wanted
+
+
+def nth(name: str, n: int, fate: Fate) -> Callable[[Words], Fate]:
+    """Give `fate` to the n-th command of that name, counted from 1, and let all others pass."""
+    seen: Counter[str] = Counter()
+
+    def judge(words: Words) -> Fate:
+        if not names(words, name):
+            return Fate.PASS
+        seen[name] += 1
+        return fate if seen[name] == n else Fate.PASS
+
+    return judge
+
+
+class Proxy:
+    """Passes commands on one by one, each judged by `judge`, which a test may replace at any time.
+
+    `delay` is the seconds that each reply waits before it is passed back.
+    """
+
+    def __init__(self, port: int, judge: Callable[[Words], Fate] = all_pass, delay: float = 0.0) -> None:
+        self.judge, self.delay = judge, delay
+        self.lost: Counter[Fate] = Counter()
+        self._server_port = port
+        self._listener = _Listener(("127.0.0.1", 0), _Connection)
+        self._listener.proxy = self
+        self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._listener.server_address[1]}/0"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listener.shutdown()
+        self._listener.server_close()
+        self._thread.join(5)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self._server_port))
+
+
+class _Listener(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+    proxy: Proxy
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    server: _Listener
+    request: socket.socket
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError), self.server.proxy.connect() as upstream:
+            commands = hiredis.Reader()
+            while data := self.request.recv(65_536):
+                commands.feed(data)
+                while (words := commands.gets()) is not False:
+                    if not self._pass_on(words, upstream):
+                        return
+
+    def _pass_on(self, words: Words, upstream: socket.socket) -> bool:
+        proxy = self.server.proxy
+        fate = proxy.judge(words)
+        proxy.lost[fate] += 1
+        if fate is Fate.LOSE_COMMAND:
+            return False
+        upstream.sendall(_packed(words))
+        reply = _reply(upstream)
+        if fate is Fate.LOSE_REPLY or not reply:
+            return False
+        time.sleep(proxy.delay)
+        self.request.sendall(reply)
+        return True
+
+
+def _packed(words: Words) -> bytes:
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
+def _reply(upstream: socket.socket) -> bytes:
+    """The bytes of one reply, which is all that comes while one command is out; b'' if the server hangs up."""
+    reader: Any = hiredis.Reader()
+    reply = b""
+    while data := upstream.recv(65_536):
+        reader.feed(data)
+        reply += data
+        if reader.gets() is not False:
+            return reply
+    return b""
