@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from taskq.broker.client import Broker
 from taskq.broker.commands import reading, working
 from taskq.broker.commands.working import Hold, Kind, Outcome7
-from taskq.errors import BrokerError
+from taskq.errors import BrokerError, BrokerUnavailable
 from taskq.worker.offspring import Offspring
 
 log = logging.getLogger("taskq.worker")
@@ -91,7 +91,7 @@ class Custody:
             self._estate.pop(0)
 
     def _settle_estate(self, estate: _Estate) -> None:
-        holds = self._broker.call(working.holds(self._keys, estate.process))
+        holds = self._holds_of(estate.process)
         running = {id: hold for id, hold in holds.items() if hold.g in estate.running}
         if estate.given_up:
             running = {}
@@ -111,6 +111,16 @@ class Custody:
                 len(holds),
                 len(running),
             )
+
+    def _holds_of(self, process: str) -> dict[str, Hold]:
+        try:
+            return self._broker.call(working.holds(self._keys, process))
+        except BrokerUnavailable:
+            raise
+        except BrokerError as error:
+            # A wrong type is there: the reap takes it away, and a sweep finds records that nobody holds.
+            log.error("what process %s held cannot be read: %s", process, error)
+            return {}
 
     def _settle(self, process: str, holds: dict[str, Hold], kind: Kind) -> None:
         words: list[Outcome7] = [

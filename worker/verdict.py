@@ -6,7 +6,7 @@ import traceback
 from dataclasses import dataclass
 
 from taskq.broker.commands.working import Kind, Outcome7
-from taskq.errors import ArgumentMismatch, NotEncodable, TaskTimeout
+from taskq.errors import ArgumentMismatch, BadMessage, NotEncodable, TaskTimeout
 from taskq.record import Outcome, RemoteError, encode_outcome
 from taskq.retry import Reject, Retry
 from taskq.worker.job import Job
@@ -97,7 +97,7 @@ class Judge:
         if isinstance(error, HardTimeout):
             error = _timeout(job, error)
         delay = None
-        if not isinstance(error, (Reject, ArgumentMismatch, NotEncodable)):
+        if not isinstance(error, (Reject, ArgumentMismatch, BadMessage, NotEncodable)):
             delay = job.task.options.retry.next_delay_ms(error, job.failures, job.message.max_retries)
         if delay is not None:
             return Verdict(Kind.RETRY, delay, took, error=error)
