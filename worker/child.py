@@ -97,7 +97,7 @@ def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, firs
     except TaskqError as error:
         channel.send(kind="failed", error=str(error), type=type(error).__name__)
         return EXIT_NOT_LOADED
-    except Exception:
+    except BaseException:  # SystemExit of a hook or of the lifespan too
         log.exception("this process has to end")
         return 70  # EX_SOFTWARE of sysexits.h
     return 0

@@ -125,6 +125,18 @@ def test_a_worker_whose_first_process_cannot_start_ends(
         assert worker.says("this process has to end")
 
 
+def test_a_worker_whose_lifespan_leaves_says_so(tmp_path: Path) -> None:
+    (tmp_path / "own_app.py").write_text(
+        "import sys\nfrom taskq import TaskQ\napp = TaskQ('tests', lifespan=lambda _: sys.exit('no licence'))\n"
+    )
+    with Yard(tmp_path) as yard:
+        worker = yard.worker("own_app:app", app_dir=str(tmp_path), wait=False)
+
+        assert worker.wait() == 1
+        [line] = worker.says("this process has to end")
+        assert "SystemExit: no licence" in line["traceback"]
+
+
 CODE = {
     "no module": ("nowhere:app", "", "there is no module 'nowhere'"),
     "no attribute": ("own_app:app", "other = 1\n", "own_app has no 'app'"),
