@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from taskq.errors import ArgumentMismatch, ConfigurationError
@@ -136,18 +136,30 @@ class Hooks:
         )
 
 
+_HELD_BACK = (Exception, SystemExit, KeyboardInterrupt)
+"""What a hook may raise without costing a task. What interrupts the task goes on: it may strike in a hook of it."""
+
+
 def run(hooks: Sequence[Hook], *args: Any, loop: asyncio.AbstractEventLoop | None = None) -> None:
     """Run hooks from a thread. Those that are async run on `loop`, which runs in another one."""
     for hook in hooks:
         try:
             pending = hook(*args)
             if asyncio.iscoroutine(pending):
+                ended = _finish(hook, pending)
                 if loop is None:
-                    asyncio.run(pending)
+                    asyncio.run(ended)
                 else:
-                    asyncio.run_coroutine_threadsafe(pending, loop).result()
-        except Exception as error:  # noqa: BLE001 - a hook costs no task
+                    asyncio.run_coroutine_threadsafe(ended, loop).result()
+        except _HELD_BACK as error:
             _report(hook, error)
+
+
+async def _finish(hook: Hook, pending: Coroutine[Any, Any, Any]) -> None:
+    try:
+        await pending
+    except _HELD_BACK as error:  # here, for a SystemExit that leaves a coroutine ends its loop
+        _report(hook, error)
 
 
 async def arun(hooks: Sequence[Hook], *args: Any) -> None:
@@ -157,14 +169,14 @@ async def arun(hooks: Sequence[Hook], *args: Any) -> None:
             pending = hook(*args)
             if asyncio.iscoroutine(pending):
                 await pending
-        except Exception as error:  # noqa: BLE001 - as above
+        except _HELD_BACK as error:
             _report(hook, error)
 
 
-_reported: set[tuple[str, type[Exception]]] = set()
+_reported: set[tuple[str, type[BaseException]]] = set()
 
 
-def _report(hook: Hook, error: Exception) -> None:
+def _report(hook: Hook, error: BaseException) -> None:
     name = getattr(hook, "__qualname__", repr(hook))
     first = (name, type(error)) not in _reported
     _reported.add((name, type(error)))

@@ -231,3 +231,20 @@ class TestFailureLog:
         assert record.exc_info
         assert record.exc_info[1] is error
         assert vars(record)["task_id"] == "0-1"
+
+
+def test_a_hook_that_exits_ends_neither_its_thread_nor_its_loop(
+    loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    async def aleave() -> None:
+        raise KeyboardInterrupt
+
+    run([leave, aleave], loop=loop)
+    run([aleave])
+    asyncio.run(arun([leave, aleave]))
+
+    assert [line.levelname for line in caplog.records] == ["ERROR"] * 5
+    assert loop.is_running()
