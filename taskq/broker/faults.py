@@ -75,6 +75,8 @@ _TABLE = (
     _Row("MISCONF", Action.RAISE, Backpressure, "the server cannot write to its disk; nothing was stored"),
     _Row("NOREPLICAS", Action.RAISE, Backpressure, "the server has too few replicas; nothing was stored"),
     _Row("NOPERM", Action.RAISE, BrokerRefused, "this user lacks a right"),
+    _Row("ACL FAILURE", Action.RAISE, BrokerRefused, "this user lacks a right"),  # Valkey's, within a script
+    _Row("THE USER EXECUTING", Action.RAISE, BrokerRefused, "this user lacks a right"),  # Redis 7.0's
     _Row("NOAUTH", Action.RAISE, BrokerRefused, "the server wants a password"),
     _Row("WRONGPASS", Action.RAISE, BrokerRefused, "the server refuses this user or password"),
     _Row(
@@ -104,6 +106,8 @@ _CLASSES: tuple[tuple[type[Exception], str], ...] = (
 def classify(error: Exception, where: str) -> Fault:
     """Translate what the driver raised; `where` is the masked URL, for the message."""
     prefix = next((prefix for kind, prefix in _CLASSES if isinstance(error, kind)), str(error))
+    if prefix == "NOAUTH" and str(error).startswith("invalid"):
+        prefix = "WRONGPASS"  # one class stands for both
     for row in _TABLE:
         if prefix.upper().startswith(row.prefix):
             return Fault(row.action, row.error(f"{row.text} ({where}: {error})"), row.broken)
