@@ -328,7 +328,7 @@ class Engine:
             # No slot is free: a claim of nothing leaves the token to a neighbour, if there is work.
             (reply,) = self._link.exchange([self._life.claim(0)])
             if isinstance(reply, Batch):
-                self._life.claimed()
+                self._claimed(reply)  # it has tasks if it repeats a claim whose reply was lost
             self._empty = True
 
 
