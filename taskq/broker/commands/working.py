@@ -14,6 +14,20 @@ BATCH = 256
 """How many tasks one `claim` gives, and one `settle` takes, at most."""
 
 
+def _name(reply: bytes) -> str:
+    """Read an id or a process such that `_bytes` gives the very same again: hostile bytes come as names too."""
+    return str(reply, "utf-8", "surrogateescape")
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _count(reply: bytes) -> int | None:
+    """Read a counter; None where other bytes stand."""
+    return int(reply) if reply.isdigit() and len(reply) < 20 else None
+
+
 class Kind(Enum):
     """What became of a claimed task. The letters are those of `settle.lua`."""
 
@@ -116,7 +130,8 @@ def as_batch(reply: Any) -> Batch:
         raise ClaimRefused(text(reply[0]))
     due = int(reply[3])
     tasks = [
-        Claimed(str(reply[i], "ascii", "replace"), int(reply[i + 1]), reply[i + 2], reply[i + 3])
+        # `_name`, without the call: this is done for every task.
+        Claimed(str(reply[i], "utf-8", "surrogateescape"), int(reply[i + 1]), reply[i + 2], reply[i + 3])
         for i in range(4, len(reply), 4)
     ]
     return Batch(int(reply[1]), int(reply[2]), due if due >= 0 else None, tasks)
@@ -131,6 +146,8 @@ def settle(keys: Keys, process: str, outcomes: Sequence[Outcome7]) -> Command[li
     words: list[str | int | bytes] = [process]
     for outcome in outcomes:
         words += outcome
+        if not outcome[0].isascii():
+            words[-7] = _bytes(outcome[0])
     return Command("settle", keys.meta, words, as_answers, keys.shard)
 
 
@@ -141,12 +158,12 @@ def as_answers(reply: Any) -> list[Answer]:
 
 def start(keys: Keys, process: str, id: str, g: int) -> Command[bool]:
     """Note that a careful task starts; False if another owns it."""
-    return Command("start", keys.meta, (process, id, g), bool, keys.shard)
+    return Command("start", keys.meta, (process, _bytes(id), g), bool, keys.shard)
 
 
 def park(keys: Keys, process: str, id: str, g: int, task: str) -> Command[str]:
     """Set an unknown task aside: 'a' it goes round again, 'p' parked, 'c' it had been cancelled, 'l' lost."""
-    return Command("park", keys.meta, (process, id, g, task), text, keys.shard)
+    return Command("park", keys.meta, (process, _bytes(id), g, task), text, keys.shard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +180,14 @@ def beat(keys: Keys, lease_ms: int, processes: Sequence[str]) -> Command[list[Be
 
 
 def _as_beats(reply: Any) -> list[Beat]:
-    return [
-        Beat(bool(answer[0]), {text(answer[i]): int(answer[i + 1]) for i in range(1, len(answer), 2)})
-        for answer in reply
-    ]
+    return [Beat(bool(answer[0]), _as_counters(answer[1:])) for answer in reply]
 
 
 def reap(keys: Keys, process: str, beats: int | None) -> Command[int]:
     """Take back what a process held; `beats` None: its supervisor saw it end. Gives what is left, -1 if it lives."""
-    return Command("reap", keys.meta, (process, "gone" if beats is None else beats), whole, keys.shard)
+    return Command(
+        "reap", keys.meta, (_bytes(process), "gone" if beats is None else beats), whole, keys.shard
+    )
 
 
 def reconcile(keys: Keys, ids: Sequence[str]) -> Command[int]:
@@ -185,8 +201,8 @@ def beats(keys: Keys) -> Command[dict[str, int]]:
 
 
 def _as_counters(reply: Any) -> dict[str, int]:
-    pairs = {text(reply[i]): text(reply[i + 1]) for i in range(0, len(reply), 2)}
-    return {process: int(count) for process, count in pairs.items() if count.isdecimal() and len(count) < 20}
+    counts = {_name(reply[i]): _count(reply[i + 1]) for i in range(0, len(reply), 2)}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,16 +223,18 @@ def holds(keys: Keys, process: str) -> Command[dict[str, Hold]]:
 def _as_holds(reply: Any) -> dict[str, Hold]:
     found: dict[str, Hold] = {}
     for i in range(0, len(reply), 2):
-        parts = text(reply[i + 1]).split(":")
-        if len(parts) == 4 and all(part.isdecimal() and len(part) < 20 for part in parts):
-            seq, index, g, started = map(int, parts)
-            found[text(reply[i])] = Hold(seq, index, g, bool(started))
+        match [_count(part) for part in reply[i + 1].split(b":")]:
+            case [int(seq), int(index), int(g), int(started)]:
+                found[_name(reply[i])] = Hold(seq, index, g, bool(started))
+            case _:
+                pass
     return found
 
 
 _TYPES = {
+    "quarantine": "stream",  # first: what is found goes there
     "agenda": "zset", "procs": "zset", "beats": "hash", "queues": "hash", "tasks": "hash", "waits": "hash",
-    "recent": "stream", "quarantine": "stream", "limbo": "set",
+    "recent": "stream", "limbo": "set",
 }  # fmt: skip
 
 

@@ -27,5 +27,6 @@ if not failed(known) then
   end
 end
 redis.call('SET', P .. 't:' .. id, 'p|' .. g .. '|' .. task .. '|' .. list .. '|' .. rest)
-redis.pcall('SADD', P .. 'parked:' .. task, id)
+set_aside('parked:' .. task, 'set')
+redis.call('SADD', P .. 'parked:' .. task, id)
 return 'p'
