@@ -62,6 +62,7 @@ class TaskQ(Declaring):
         result_ttl: how long results are kept where a task says nothing; 10 min.
         dedupe_ttl: how long the ids of ended tasks are remembered at least; 2 min.
         dead_ttl: how long failed tasks are kept; 14 days.
+        patience: how long a command is repeated while the server is away, before it raises; 30 s.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class TaskQ(Declaring):
         result_ttl: Duration = "10m",
         dedupe_ttl: Duration = "2m",
         dead_ttl: Duration = "14d",
+        patience: Duration = "30s",
     ) -> None:
         super().__init__(queue="default")
         self.name = check_name("the app", name)
@@ -89,6 +91,7 @@ class TaskQ(Declaring):
                 result_ttl_ms=to_ms(result_ttl),
                 dedupe_ttl_ms=to_ms(dedupe_ttl),
                 dead_ttl_ms=to_ms(dead_ttl),
+                patience_ms=to_ms(patience),
             )
         )
         if isinstance(include, str):
@@ -119,7 +122,12 @@ class TaskQ(Declaring):
                     from taskq.broker.client import Broker
 
                     url = server_url(self.config.redis_url)
-                    self._broker = Broker(url, self.config.namespace, shards=self.config.shards)
+                    self._broker = Broker(
+                        url,
+                        self.config.namespace,
+                        shards=self.config.shards,
+                        patience=self.config.patience_ms / 1_000,
+                    )
         return self._broker
 
     def use(self, broker: Broker) -> None:

@@ -38,6 +38,9 @@ class AppConfig:
     dedupe_ttl_ms: int = 120_000
     """How long an ended task's id is known at least, so that a late repeat of `enqueue` is one. 2 minutes."""
 
+    patience_ms: int = 30_000
+    """How long a command is repeated while the server is away or busy, before it raises."""
+
     dead_ttl_ms: int = 14 * 86_400_000
     """How long a failed task is kept among the dead letters. 14 days."""
 
@@ -60,6 +63,7 @@ VARIABLES = {
     "result_ttl_ms": "TASKQ_RESULT_TTL",
     "dedupe_ttl_ms": "TASKQ_DEDUPE_TTL",
     "dead_ttl_ms": "TASKQ_DEAD_TTL",
+    "patience_ms": "TASKQ_PATIENCE",
 }
 """Which variable of the environment speaks for which field. Durations are written as `30` or `10m`."""
 

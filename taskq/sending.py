@@ -106,7 +106,13 @@ class Sender(Generic[P, R]):
         return await self.app.broker.arun(send_many(self.app, map(self._as_call, calls)))
 
     def _as_call(self, call: Call[R] | tuple[Any, ...]) -> Call[R]:
-        return Call(self, call, {}) if isinstance(call, tuple) else call
+        if isinstance(call, Call):
+            return call
+        if not isinstance(call, tuple):  # a caller without types
+            raise TypeError(
+                f"{call!r} is no call: give tuples of arguments, as [(1,), (2,)], or {self.name}.call(…)"
+            )
+        return Call(self, call, {})
 
     def using(
         self,

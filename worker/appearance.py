@@ -51,6 +51,7 @@ def set_up_logs(config: WorkerConfig) -> None:
         text = TextFormatter("%(asctime)s %(process)d %(levelname)-7s %(name)s: %(message)s")
         handler.setFormatter(JsonFormatter() if config.log_json else text)
         root.addHandler(handler)
+        root.setLevel(config.log_level.upper())
     logging.getLogger("taskq").setLevel(config.log_level.upper())
 
 

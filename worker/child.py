@@ -60,6 +60,8 @@ class Report(msgspec.Struct):
     shards: int
     lease_ms: int
     queues: list[str]
+    declared: list[str]
+    """The queues of the app's tasks, and `default`."""
     tasks: list[str]
 
 
@@ -88,6 +90,7 @@ def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, firs
             shards=app.config.shards,
             lease_ms=config.lease_ms or app.config.lease_ms,
             queues=list(config.queues) or _declared(app),
+            declared=_declared(app),
             tasks=sorted(app.tasks),
         )
         broker = Broker(url, report.namespace, shards=report.shards)
@@ -165,9 +168,15 @@ class _Process:
         def tell(event: asyncio.Event) -> None:
             loop.call_soon_threadsafe(event.set)
 
+        def opened() -> None:
+            if not ready.is_set():
+                # Before the first claim: a task that kills this process at once must not look like a false start.
+                self._channel.send(kind="ready", report=msgspec.to_builtins(self._report))
+                tell(ready)
+
         def turn() -> None:
             try:
-                engine.run(opened=lambda: tell(ready), stopped=lambda: tell(stopped))
+                engine.run(opened=opened, stopped=lambda: tell(stopped))
             except BaseException as error:  # noqa: BLE001 - told to the main thread
                 failures.append(error)
             finally:
@@ -177,7 +186,6 @@ class _Process:
         threading.Thread(target=turn, name="taskq-engine", daemon=True).start()
         await _first_of(ready.wait(), ended.wait())
         if ready.is_set():
-            self._channel.send(kind="ready", report=msgspec.to_builtins(self._report))
             await arun(hooks.after_process_start, app)
             if self._first:
                 await arun(hooks.after_worker_start, app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from taskq.broker.client import Broker
 from taskq.broker.commands import reading, working
@@ -74,7 +75,7 @@ class Custody:
         """Give back what a dead child held: at once, or with the next beat if the server is away."""
         if child.process:
             running = frozenset(one.g for one in child.testimony.running())
-            self._estate.append(_Estate(child.process, running, child.killed_for, child.given_up))
+            self._estate.append(_Estate(child.pid, child.process, running, child.killed_for, child.given_up))
             try:
                 self.settle_estates()
             except BrokerError as error:
@@ -93,6 +94,7 @@ class Custody:
     def _settle_estate(self, estate: _Estate) -> None:
         holds = self._holds_of(estate.process)
         running = {id: hold for id, hold in holds.items() if hold.g in estate.running}
+        ran = ", ".join(list(running)[:5]) + (" and more" if len(running) > 5 else "")
         if estate.given_up:
             running = {}
         elif estate.killed_for:
@@ -106,10 +108,12 @@ class Custody:
             pass  # what is left had not started, and is charged nothing
         if holds:
             log.warning(
-                "process %s died: %d task(s) went back, %d of them ran",
+                "pid %d (process %s) is gone: %d task(s) went back%s%s",
+                estate.pid,
                 estate.process,
                 len(holds),
-                len(running),
+                f"; it ran {ran}" if ran else ", none of which ran",
+                ", nothing is charged" if estate.given_up else "",
             )
 
     def _holds_of(self, process: str) -> dict[str, Hold]:
@@ -142,13 +146,15 @@ class Custody:
         return bool(self._estate)
 
 
+@dataclass(frozen=True, slots=True)
 class _Estate:
     """What a dead child leaves behind."""
 
-    def __init__(
-        self, process: str, running: frozenset[int], killed_for: frozenset[int], given_up: bool
-    ) -> None:
-        self.process, self.running, self.killed_for, self.given_up = process, running, killed_for, given_up
+    pid: int
+    process: str
+    running: frozenset[int]
+    killed_for: frozenset[int]
+    given_up: bool
 
 
 def processes_of(children: Sequence[Offspring]) -> set[str]:

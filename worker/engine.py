@@ -113,11 +113,15 @@ class Engine:
                         self._open()
                         opened()
                     self._turn()
+                    if tries:
+                        log.info("%s answers again", self._link.where)
                     tries = 0
                 except DRIVER_ERRORS as error:
                     self._close()
                     if tries == 0:
-                        log.warning("no answer (%s); what runs goes on, trying again", error)
+                        log.warning(
+                            "no answer from %s (%s); what runs goes on, trying again", self._link.where, error
+                        )
                     self._rest(pause_after(tries))
                     tries += 1
         finally:
@@ -332,7 +336,18 @@ class Engine:
             self._empty = True
 
 
+_warned: set[str] = set()
+"""Tasks of other apps that were warned of."""
+
+
 def _parked(id: str, task: str, answer: str) -> None:
+    if answer == "a" and task not in _warned:
+        _warned.add(task)
+        log.warning(
+            "task %s is not of this app, though its queue is served here: each such task costs a second; "
+            "give every app a queue or a namespace of its own",
+            task,
+        )
     if answer == "p":
         log.warning("task %s (%s) is unknown to every live worker: parked until one registers it", id, task)
 

@@ -36,33 +36,28 @@ class Ledger:
                 self.settled += 1
             if answer is not Answer.COMMITTED:
                 continue
-            if verdict.kind is Kind.SUCCEEDED:
+            if verdict.kind is Kind.SUCCEEDED and self._log_tasks:
+                log.info("%s %s succeeded in %.1f ms", job.task.name, job.id, verdict.took * 1_000)
+            elif verdict.kind is Kind.SUCCEEDED:
+                if not self._successes:
+                    self._since = time.monotonic()
                 self._successes += 1
                 if verdict.took >= self._slowest[0]:
                     self._slowest = (verdict.took, job.task.name)
-                if self._log_tasks:
-                    log.info("%s %s succeeded in %.1f ms", job.task.name, job.id, verdict.took * 1_000)
             elif verdict.kind is not Kind.RELEASED:
                 _say(job, verdict)
-        if not self._log_tasks:
-            self.say()
+        self.say()
 
     def say(self, at_once: bool = False) -> None:
         """Log the successes since the last line, if there are any and the last line is a moment ago."""
         now = time.monotonic()
         if not self._successes or (now - self._said < _APART_S and not at_once):
             return
-        elapsed = max(now - self._since, 1e-6)
         seconds, name = self._slowest
-        log.info(
-            "%d succeeded (%.0f/s), slowest %s in %.1f ms",
-            self._successes,
-            self._successes / elapsed,
-            name,
-            seconds * 1_000,
-        )
+        rate = f" ({self._successes / (now - self._since):.0f}/s)" if now - self._since > _APART_S / 2 else ""
+        log.info("%d succeeded%s, slowest %s in %.1f ms", self._successes, rate, name, seconds * 1_000)
         self._successes, self._slowest = 0, (0.0, "")
-        self._since = self._said = now
+        self._said = now
 
     def lost(self, job: Job) -> None:
         """Another process owns the task, or its record is gone: what this run did is not committed."""
@@ -77,4 +72,10 @@ def _say(job: Job, verdict: Verdict) -> None:
     if verdict.kind in (Kind.CANCELLED, Kind.EXPIRED):
         log.info("%s %s %s", job.task.name, job.id, verdict.kind.name.lower())
     elif verdict.kind is Kind.RETRY and verdict.still_runs:
-        log.warning("%s %s gave itself back; again in %.1f s", job.task.name, job.id, verdict.ms / 1_000)
+        log.warning(
+            "%s %s gave itself back by nack(); again in %.1f s", job.task.name, job.id, verdict.ms / 1_000
+        )
+    elif verdict.kind is Kind.FAILED and verdict.still_runs:
+        log.error(
+            "%s %s failed for good: it gave itself back by nack() once too often", job.task.name, job.id
+        )

@@ -107,6 +107,7 @@ class Supervisor:
             self._end()
         if self._not_started is not None:
             raise self._not_started
+        log.info("stopped")
         return self._code
 
     def _turn(self) -> None:
@@ -241,6 +242,8 @@ class Supervisor:
             self._sweeper = Sweeper(self._broker, report.lease_ms, report.queues)
             for line in banner(self.config, report, self._broker):
                 log.info("%s", line)
+            if strange := [queue for queue in report.queues if queue not in report.declared]:
+                log.warning("no task of the app is declared in queue %s: is that meant?", ", ".join(strange))
             self._next_beat = 0.0
         self._report = report
 
@@ -300,10 +303,10 @@ class Supervisor:
                 log.info("pid %d has ended, as somebody asked it to", child.pid)
             return
         if self._report is None:
-            self._code = FAILED
+            self._code = OK if self._stopping else FAILED
             self._stopping = True
             return
-        if code != EXIT_NOT_LOADED:
+        if code != EXIT_NOT_LOADED and not child.given_up:
             how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
             log.error("pid %d ended %s", child.pid, how)
         if child.was_quick() and not child.killed_for:

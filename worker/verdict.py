@@ -93,7 +93,7 @@ class Judge:
     def raised(self, job: Job, error: BaseException, started_ms: int, took: float) -> Verdict:
         """It raised: again later, or failed for good. What cannot be mended by running it again is not retried."""
         if job.cancelled and not isinstance(error, Exception):
-            return self.ended(job, Kind.CANCELLED, error, started_ms, took)
+            return self.ended(job, Kind.CANCELLED, None, started_ms, took)
         if isinstance(error, HardTimeout):
             error = _timeout(job, error)
         delay = None

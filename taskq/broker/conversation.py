@@ -5,6 +5,7 @@ One generator serves the sync and the async executor: it yields the words to sen
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Generator
@@ -28,6 +29,10 @@ class Pause:
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 _HEALINGS = 10
+_TRIES_BEFORE_WARNING = 6
+"""About a second of trying."""
+
+log = logging.getLogger("taskq.broker")
 
 
 def pause_after(tries: int) -> float:
@@ -70,6 +75,8 @@ def conversation(
         if fault.action is not Action.REPEAT or time.monotonic() >= give_up:
             raise fault.error from cause
         tries += 1
+        if tries == _TRIES_BEFORE_WARNING:
+            log.warning("%s; trying again for %.0f s more", fault.error, give_up - time.monotonic())
         yield Pause(min(pause_after(tries), max(0.0, give_up - time.monotonic())))
 
 

@@ -103,6 +103,10 @@ _CLASSES: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
+def _text(error: Exception) -> str:
+    return str(error).rstrip(".") or type(error).__name__
+
+
 def classify(error: Exception, where: str) -> Fault:
     """Translate what the driver raised; `where` is the masked URL, for the message."""
     prefix = next((prefix for kind, prefix in _CLASSES if isinstance(error, kind)), str(error))
@@ -114,7 +118,7 @@ def classify(error: Exception, where: str) -> Fault:
     if isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
         return Fault(
             Action.REPEAT,
-            BrokerUnavailable(f"no answer from {where}: {str(error) or type(error).__name__}"),
+            BrokerUnavailable(f"no answer from {where}: {_text(error)}"),
             True,
         )
     return Fault(

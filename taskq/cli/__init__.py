@@ -41,9 +41,13 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; gives its exit code."""
     try:
         code = commands.main(list(arguments), prog_name="taskq", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())  # the whole help: it was asked for by saying nothing
+        return Exit.OK
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "taskq"
-        return _end(f"{error.format_message()} See `{command} --help`.", Exit.USAGE, error)
+        said = error.format_message().rstrip(".")
+        return _end(f"{said}. See `{command} --help`.", Exit.USAGE, error)
     except click.ClickException as error:
         return _end(error.format_message(), error.exit_code, error)
     except click.Abort as error:
@@ -51,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
         return _end("interrupted" if interrupted else "nothing was done", Exit.INTERRUPTED, error)
     except BrokerUnavailable as error:
         hint = "is it running, and is its URL right (--url, TASKQ_REDIS_URL)?"
-        return _end(f"{error}; {hint}", code_of(error), error)
+        return _end(f"{str(error).rstrip('.')}; {hint}", code_of(error), error)
     except TaskqError as error:
         return _end(str(error), code_of(error), error)
     except Exception as error:  # noqa: BLE001 (a bug of ours is told as one)

@@ -59,6 +59,12 @@ Cell = str | int | None
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     """Print rows under their headings, numbers to the right; nothing is shown for None."""
+    filled = [
+        place for place, column in enumerate(_turned(rows)) if any(cell not in (None, "") for cell in column)
+    ]
+    if rows:  # a column that says nothing takes no room
+        columns = [columns[place] for place in filled]
+        rows = [[row[place] for place in filled] for row in rows]
     cells = [[printable(cut(_shown(cell), _WIDEST_CELL)) for cell in row] for row in rows]
     right = [
         bool(rows) and all(cell is None or isinstance(cell, int) for cell in column)
@@ -101,16 +107,22 @@ def coloured(text: str, colour: str | None) -> str:
 
 def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]) -> bool:
     try:
-        from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
     except ImportError:
         return False
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for place, (column, to_right) in enumerate(zip(columns, right, strict=True)):
-        # The first column is what people copy: it stays in one piece.
-        drawn.add_column(column, justify="right" if to_right else "left", overflow="fold", no_wrap=place == 0)
+        # A row is a line, cut at the right where the terminal is narrow; what people copy stays whole.
+        drawn.add_column(
+            column,
+            justify="right" if to_right else "left",
+            overflow="ellipsis",
+            no_wrap=True,
+            min_width=max(len(row[place]) for row in cells) if place == 0 and cells else None,
+            header_style="bold",
+        )
     for row in cells:
         # As Text: what a task is named is no markup.
         drawn.add_row(*map(Text, row))

@@ -58,7 +58,7 @@ def test_every_failure_has_its_meaning(
 
     assert (fault.action, type(fault.error), fault.broken) == (action, kind, broken)
     assert "redis://host:6379/0" in str(fault.error)
-    assert str(error) in str(fault.error)
+    assert str(error).rstrip(".") in str(fault.error)
     assert breaks_connection(error) is broken
 
 
