@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+_SHORT_CELL = 10
 _WIDEST_CELL = 200
 _LONGEST_LINE = 4_000
 _MOST_LINES = 500
@@ -114,13 +115,14 @@ def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]], right: S
         return False
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for place, (column, to_right) in enumerate(zip(columns, right, strict=True)):
-        # A row is a line, cut at the right where the terminal is narrow; what people copy stays whole.
+        # A row is a line. What people copy, and short words, stay whole; the rest is cut in a narrow terminal.
+        width = max([len(column), *(len(row[place]) for row in cells)])
         drawn.add_column(
             column,
             justify="right" if to_right else "left",
             overflow="ellipsis",
             no_wrap=True,
-            min_width=max(len(row[place]) for row in cells) if place == 0 and cells else None,
+            min_width=width if place == 0 or width < _SHORT_CELL else None,
             header_style="bold",
         )
     for row in cells:
