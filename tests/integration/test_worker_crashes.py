@@ -90,6 +90,18 @@ def test_a_task_that_kills_its_process_is_started_three_times_and_dead_lettered(
         assert yard.leftovers() == []
 
 
+def test_a_task_that_kills_the_very_first_process_at_once_does_not_end_the_worker(tmp_path: Path) -> None:
+    with Yard(tmp_path) as yard:
+        poisons = [yard.send("deadly.poison", way) for way in ("exit", "segv")]
+        worker = yard.worker("deadly", concurrency=1, wait=False)
+
+        assert yard.wait_ended(poisons, timeout=20) == {"failed": 2}
+        assert [len(yard.ledger.starts(handle.id)) for handle in poisons] == [3, 3]
+        yard.wait_ready(worker)
+        assert worker.stop() == 0
+        assert yard.leftovers() == []
+
+
 def test_a_task_that_kills_its_process_among_others_takes_none_of_them_along(tmp_path: Path) -> None:
     with Yard(tmp_path) as yard:
         worker = yard.worker("deadly", processes=2, concurrency=4)
