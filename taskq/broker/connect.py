@@ -29,11 +29,12 @@ _POOL_WAIT = 30.0  # seconds that a caller waits for one of the pool's connectio
 
 _TLS = ("rediss", "valkeys")
 _SENTINEL = "redis+sentinel"
-_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix", _SENTINEL, "embedded")
+_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix", _SENTINEL, "embedded", "memory")
 
 _SHAPE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\s]*)(/[^?#\s]*)?(?:\?([^#\s]*))?")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 _NUMBER = re.compile(r"[0-9]{1,6}")
+_MEMORY = re.compile(r"[A-Za-z0-9._-]+")
 
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS_OPTIONS = (*_FILES, "ssl_ca_path", "ssl_password", "ssl_cert_reqs", "ssl_check_hostname")
@@ -48,7 +49,7 @@ class ServerURL:
     url: str
     scheme: str
     hosts: tuple[tuple[str, int], ...] = ()  # of the server, or of its sentinels
-    path: str = ""  # of a unix socket, or an embedded server's directory
+    path: str = ""  # of a unix socket, an embedded server's directory, the name of one in memory
     service: str = ""  # the name by which the sentinels know the master
     db: int = 0
     username: str | None = None
@@ -76,7 +77,7 @@ class ServerURL:
 
 
 def parse_url(url: str) -> ServerURL:
-    """Read the URL of a server, of its sentinels, or of an embedded server.
+    """Read the URL of a server, of its sentinels, of an embedded server, or of one in this process's memory.
 
     Raises:
         ConfigurationError: it names no server that can be used; the message says what to write instead.
@@ -104,13 +105,17 @@ def parse_url(url: str) -> ServerURL:
     service = db = ""
     if scheme in ("unix", "embedded"):
         path = _local_path(url, scheme, where, path)
+    elif scheme == "memory":
+        if path or not _MEMORY.fullmatch(where):
+            raise _refused(url, "name the server in memory: memory://NAME")
+        path = where
     else:
         hosts = tuple(_host_and_port(url, scheme, item) for item in where.split(","))
         if len(hosts) > 1 and scheme != _SENTINEL:
             raise _refused(url, f"several hosts go with {_SENTINEL}:// only")
         service, db, path = *_service_and_db(url, scheme, path), ""
-    if scheme == "embedded" and (options or userinfo):
-        raise _refused(url, "an embedded server has no user and no options; write embedded://")
+    if scheme in ("embedded", "memory") and (options or userinfo):
+        raise _refused(url, f"such a server has no user and no options; write {scheme}://{path}")
     return ServerURL(
         url=url,
         scheme=scheme,
@@ -301,6 +306,10 @@ def _arguments(url: ServerURL, timeout: float, driver: _Driver) -> dict[str, Any
         return {**arguments, "path": url.path, "connection_class": unix}
     if url.scheme == "embedded":
         raise ConfigurationError(f"{url.masked} is no address yet; resolve() gives the running server's")
+    if url.scheme == "memory":
+        from taskq.broker.memory import connection_of
+
+        return {**arguments, **connection_of(url.path, is_async=driver.master is _AsyncMaster)}
     hosts = [(host.strip("[]"), port) for host, port in url.hosts]
     arguments["socket_keepalive"] = True
     if url.scheme == _SENTINEL:

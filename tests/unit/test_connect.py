@@ -68,7 +68,9 @@ def test_an_embedded_url_may_name_a_directory(directory: str) -> None:
     [
         ("", "no scheme"),
         ("localhost:6379", "redis://HOST:PORT/DB"),
-        ("memory://", "scheme is unknown"),
+        ("memory://", "memory://NAME"),
+        ("memory://a/0", "memory://NAME"),
+        ("memory://user:pw@a", "no user and no options"),
         ("amqp://h", "scheme is unknown"),
         ("redis+cluster://h", "not available yet; use one server or sentinel"),
         ("redis://", "host"),
