@@ -130,9 +130,14 @@ class TaskQ(Declaring):
                     )
         return self._broker
 
-    def use(self, broker: Broker) -> None:
-        """Send through `broker` from now on. A worker does it, so that its tasks enqueue where it claims."""
-        self._broker = broker
+    def use(self, broker: Broker | None) -> Broker | None:
+        """Send through `broker` from now on, None: one of the app's own; gives the one before.
+
+        A worker does it, so that its tasks enqueue where it claims.
+        """
+        before, self._broker = self._broker, broker
+        self._queues.clear()
+        return before
 
     @property
     def hooks(self) -> Hooks:

@@ -152,7 +152,7 @@ class _Process:
         if self._first:
             await arun(hooks.before_worker_start, app)
         await arun(hooks.before_process_start, app)
-        async with _lifespan(app) as state:
+        async with lifespan_of(app) as state:
             await self._work(state)
         await arun(hooks.after_process_stop, app)
         if self._first:
@@ -255,7 +255,7 @@ class _Process:
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(app: TaskQ) -> AsyncGenerator[Any]:
+async def lifespan_of(app: TaskQ) -> AsyncGenerator[Any]:
     """Enter the app's lifespan; one that is sync runs here too, for it sets up what the tasks of this process use."""
     manager = None if app.lifespan is None else app.lifespan(app)
     if manager is None:
