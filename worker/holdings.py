@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from taskq.broker.commands.working import BATCH, Answer, Kind
+from taskq.codec.values import LARGEST
 from taskq.worker.job import Job
 from taskq.worker.ledger import Ledger
 from taskq.worker.prefetch import Prefetch
@@ -159,7 +160,8 @@ class Holdings:
     def collect(self, process: str) -> None:
         """Put outcomes on their way, a batch at most, under the name of the present life."""
         sent, outcomes = self.sent, self._outcomes
-        while outcomes and len(sent) < BATCH:
+        size = sum(len(verdict.outcome) for _, verdict in sent)
+        while outcomes and len(sent) < BATCH and size < LARGEST:
             job, verdict = outcomes.popleft()
             if self._jobs.get(job.id) is not job:
                 continue  # given back, or dropped, before it ended
@@ -173,6 +175,7 @@ class Holdings:
                     continue
             if job.process == process:
                 sent.append((job, verdict))
+                size += len(verdict.outcome)
             else:
                 self._ledger.lost(job)
 

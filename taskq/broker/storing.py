@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from taskq.broker.command import Steps
 from taskq.broker.commands.producing import BATCH, Envelope, Stored, enqueue
 from taskq.broker.keys import Keys
 from taskq.broker.namespace import Namespace
+from taskq.codec.values import LARGEST
 
 VALIDITY_MS = 60_000
 """How long after its making a message may first be stored. Over the 30 s that clients repeat, under the 120 s
@@ -28,8 +29,7 @@ def store(
     """
     done: dict[int, Stored] = {}
     for keys, places in _by_shard(namespace, envelopes).items():
-        for start in range(0, len(places), BATCH):
-            some = places[start : start + BATCH]
+        for some in _batches(envelopes, places):
             batch = [envelopes[place] for place in some]
             if not namespace.knows(keys.shard):
                 yield from namespace.meet(keys.shard)
@@ -51,3 +51,17 @@ def _by_shard(namespace: Namespace, envelopes: Sequence[Envelope]) -> dict[Keys,
     for place, envelope in enumerate(envelopes):
         places.setdefault(namespace.keys_of(envelope.id), []).append(place)
     return dict(places)
+
+
+def _batches(envelopes: Sequence[Envelope], places: Sequence[int]) -> Iterator[Sequence[int]]:
+    some: list[int] = []
+    size = 0
+    for place in places:
+        length = len(envelopes[place].message)
+        if some and (len(some) == BATCH or size + length > LARGEST):
+            yield some
+            some, size = [], 0
+        some.append(place)
+        size += length
+    if some:
+        yield some
