@@ -96,7 +96,7 @@ def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, firs
         broker = Broker(url, report.namespace, shards=report.shards)
         report.url = broker.url.url
         app.use(broker)
-        _run_loop(_Process(config, channel, testimony, app, broker, report, first).run())
+        _run_loop(Process(config, channel, testimony, app, broker, report, first).run())
     except TaskqError as error:
         channel.send(kind="failed", error=str(error), type=type(error).__name__)
         return EXIT_NOT_LOADED
@@ -130,7 +130,7 @@ def _run_loop(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-class _Process:
+class Process:
     """The life of one child, from the app's lifespan to its end."""
 
     def __init__(
@@ -182,7 +182,8 @@ class _Process:
             finally:
                 tell(ended)
 
-        loop.add_signal_handler(signal.SIGTERM, engine.stop)
+        if threading.current_thread() is threading.main_thread():
+            loop.add_signal_handler(signal.SIGTERM, engine.stop)
         threading.Thread(target=turn, name="taskq-engine", daemon=True).start()
         await _first_of(ready.wait(), ended.wait())
         if ready.is_set():
