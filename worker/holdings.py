@@ -110,7 +110,6 @@ class Holdings:
     def take(self, jobs: Sequence[Job]) -> None:
         """Hold jobs and start them: a careful one once all others have ended, `ack="early"` once it is settled."""
         self._prefetch.took(jobs)
-        self._timeouts.expect(jobs)
         ready: list[Job] = []
         for job in jobs:
             self._jobs[job.id] = job
@@ -131,6 +130,7 @@ class Holdings:
         """Hand jobs to their runners."""
         if not jobs:
             return
+        self._timeouts.expect(jobs)
         loop = [job for job in jobs if job.task.is_async]
         if loop:
             self._loop.offer(loop)

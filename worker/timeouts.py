@@ -24,9 +24,12 @@ class Timeouts:
         self._runners = (threads, loop)
         self._every = 1.0
         self._checked = 0.0
+        self._quiet = False
+        """True if the last look found nothing."""
 
     def expect(self, jobs: Sequence[Job]) -> None:
-        """Note jobs that came: the shortest of their timeouts sets the pace."""
+        """Note jobs that are about to start: the shortest of their timeouts sets the pace."""
+        self._quiet = False
         for job in jobs:
             for ms in (job.hard_ms, job.soft_ms):
                 if ms is not None and ms < self._every * 4_000:
@@ -52,8 +55,12 @@ class Timeouts:
                 elif job.soft_ms and ran_ms >= job.soft_ms:
                     job.soft_ms = None
                     runner.interrupt(job, SoftTimeout)
-        if not busy and not any(runner.waiting for runner in self._runners):
+        if busy or any(runner.waiting for runner in self._runners):
+            self._quiet = False
+        elif self._quiet:
             self._every = 1.0
+        else:
+            self._quiet = True  # a job on its way from a deque to its slot is seen in neither: look once more
 
     def cancel(self, job: Job) -> None:
         """Interrupt a job that somebody cancelled; one that has not started sees the mark when it would."""
