@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import sys
 import warnings
 from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
@@ -166,6 +166,11 @@ _warned: set[str] = set()
 
 def warn_in_loop(method: str, twin: str) -> None:
     """Warn, once a process and method, that a call blocks the event loop that runs in this thread."""
+    asyncio = sys.modules.get(
+        "asyncio"
+    )  # where nobody has imported it no loop runs, and importing it takes its time
+    if asyncio is None:
+        return
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from taskq.application import Application
@@ -95,6 +94,8 @@ class TaskHandle(Generic[R]):
 
     async def aresult(self, timeout: Duration | None = None) -> R:  # noqa: ASYNC109 - as `result` has it
         """As `result`, on the running loop. A task may use it: it holds its slot meanwhile, and no thread."""
+        import asyncio
+
         if self.end is None and timeout == 0:  # a wait of no time would not even look
             self.end = await self.app.broker.arun(self._end_by_now())
         elif self.end is None:

@@ -7,7 +7,6 @@ logged, with its traceback the first time.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Coroutine, Sequence
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from taskq.errors import ArgumentMismatch, ConfigurationError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from taskq.context import TaskContext
     from taskq.message import Message
 
@@ -145,8 +146,10 @@ def run(hooks: Sequence[Hook], *args: Any, loop: asyncio.AbstractEventLoop | Non
     for hook in hooks:
         try:
             pending = hook(*args)
-            if asyncio.iscoroutine(pending):
+            if inspect.iscoroutine(pending):
                 ended = _finish(hook, pending)
+                import asyncio
+
                 if loop is None:
                     asyncio.run(ended)
                 else:
@@ -167,7 +170,7 @@ async def arun(hooks: Sequence[Hook], *args: Any) -> None:
     for hook in hooks:
         try:
             pending = hook(*args)
-            if asyncio.iscoroutine(pending):
+            if inspect.iscoroutine(pending):
                 await pending
         except _HELD_BACK as error:
             _report(hook, error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -82,6 +81,8 @@ class Sender(Generic[P, R]):
             again = error.retry
 
             async def retry() -> TaskHandle[R]:
+                import asyncio
+
                 return parcel.confirm((await asyncio.to_thread(again))[0])
 
             error.retry = retry

@@ -6,7 +6,6 @@ is known counts as ended; its `result()` says so.
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -19,6 +18,8 @@ from taskq.handle import TaskHandle, seconds
 from taskq.record import Record
 
 if TYPE_CHECKING:
+    import asyncio
+
     from taskq.broker.inbox import Inbox
 
 R = TypeVar("R")
@@ -49,6 +50,8 @@ async def wait_async(
     timeout: Duration | None = None,  # noqa: ASYNC109 - as `wait` has it
 ) -> tuple[list[TaskHandle[R]], list[TaskHandle[R]]]:
     """As `wait`, on the running loop."""
+    import asyncio
+
     given = list(handles)
     waiters = [asyncio.ensure_future(_end_of(handle)) for handle in given]
     try:
@@ -95,6 +98,8 @@ async def as_completed_async(
     timeout: Duration | None = None,  # noqa: ASYNC109 - as `as_completed` has it
 ) -> AsyncIterator[TaskHandle[R]]:
     """Give handles as their tasks end, on the running loop. Raises what `as_completed` raises."""
+    import asyncio
+
     limit = seconds(timeout)
     until = None if limit is None else asyncio.get_running_loop().time() + limit
     ended: asyncio.Queue[asyncio.Task[End]] = asyncio.Queue()
