@@ -363,7 +363,7 @@ class Supervisor:
         elif not silent:
             child.wedged = False
         config = self.config
-        if not child.ready or not self._counts(child) or self._stopping or config.burst:
+        if not child.ready or not self._counts(child) or self._stopping or config.burst or self._make_at:
             return
         if config.max_tasks and child.testimony.done() >= config.max_tasks:
             why = f"it has run {child.testimony.done()} tasks"

@@ -112,6 +112,28 @@ def test_a_process_that_cannot_start_is_tried_again_ever_more_slowly(
         assert worker.stop() == 0
 
 
+def test_a_process_is_kept_while_its_successor_cannot_start_and_tried_ever_more_slowly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken"
+    monkeypatch.setenv(BREAK, str(broken))
+    with Yard(tmp_path) as yard:
+        worker = yard.worker("growing", max_tasks=1)
+        [first] = worker.children()
+        broken.touch()
+        began = time.monotonic()
+        assert yard.send("growing.rest", 0).result(timeout=10) == first
+
+        wait_until(lambda: len(worker.says("with exit code 70")) >= 4, timeout=20, message=worker.tail)
+        assert time.monotonic() - began > 0.5 + 1 + 2
+        assert yard.send("growing.rest", 0).result(timeout=10) == first
+
+        broken.unlink()
+        wait_until(lambda: first not in worker.children(), timeout=20)
+        assert worker.stop() == 0
+        assert yard.leftovers() == []
+
+
 def test_a_worker_whose_first_process_cannot_start_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
