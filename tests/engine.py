@@ -45,6 +45,11 @@ class Lab:
     ) -> None:
         self.broker.close()
 
+    def restart(self) -> None:
+        """Forget what this lab has sent: its namespace begins anew."""
+        self._seqs.clear()
+        self.broker.namespace.lost(0)
+
     def call(self, command: Command[Any]) -> Any:
         return self.broker.call(command)
 

@@ -228,6 +228,21 @@ def test_an_entry_with_nothing_behind_it_is_dropped(lab: Lab) -> None:
     assert lab.limbo() == {"ghost"}
 
 
+def test_an_entry_that_no_task_has_asked_for_ends_none(lab: Lab) -> None:
+    lab.hello("p")
+    lab.enqueue("plain", "released")
+    lab.enqueue("fleeting", expires_in_ms=HOUR_MS)
+    lab.settle("p", lab.take("p", 2)[1:2], Kind.RELEASED)
+    lab.redis("ZADD", lab.keys.agenda, 1, "x:plain", 2, "x:released", 3, "x:fleeting")
+
+    lab.claim("p", 0)
+
+    assert lab.state("released") is State.QUEUED
+    assert lab.state("fleeting") is State.QUEUED
+    assert HOUR_MS - 10_000 < lab.agenda()["x:fleeting"] <= HOUR_MS
+    assert list(lab.agenda()) == ["x:fleeting"]
+
+
 def test_a_claimed_task_says_when_it_expires_after_it_was_given_back(lab: Lab) -> None:
     lab.hello("p")
     lab.enqueue("a", expires_in_ms=HOUR_MS)

@@ -158,7 +158,7 @@ def test_a_task_that_kills_its_host_is_started_four_times_at_most(tmp_path: Path
         handle = yard.send("deadly.work", 60)
         starts = 0
         while not handle.ready():
-            worker = yard.worker("deadly")
+            worker = yard.worker("deadly", lease_ms=1_000)
             wait_until(partial(started_again, yard, handle, starts), timeout=20)
             if handle.ready():
                 assert worker.stop() == 0

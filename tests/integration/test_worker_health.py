@@ -150,7 +150,7 @@ def test_successes_are_one_line_a_batch_and_not_one_a_task(tmp_path: Path) -> No
         yard.wait_ended(handles, timeout=30)
         assert worker.stop() == 0
 
-        lines = worker.says(" succeeded (")
+        lines = worker.says(" succeeded")
         assert sum(int(line["message"].split()[0]) for line in lines) == 2_000
         assert len(lines) < 100
         assert all("slowest tests.tests.apps.outcomes.echo in" in line["message"] for line in lines)

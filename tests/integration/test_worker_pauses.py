@@ -136,7 +136,7 @@ def test_nobody_who_lives_is_reaped(tmp_path: Path, lease: float) -> None:
     with Yard(tmp_path) as yard:
         workers = [yard.worker("deadly", lease_ms=round(lease * 1_000), concurrency=2) for _ in range(2)]
         before = {one.id for one in yard.processes()}
-        handles = [yard.send(f"deadly.{task}", 6) for task in ("work", "awork")]
+        handles = [yard.send(f"deadly.{task}", 4.5) for task in ("work", "awork")]
 
         assert yard.wait_ended(handles) == {"succeeded": 2}
         assert {len(yard.ledger.starts(handle.id)) for handle in handles} == {1}

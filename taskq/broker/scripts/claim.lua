@@ -65,7 +65,9 @@ if reply[4] == 0 then
         became[id] = 'q'
         woken[queue_of(list)] = true
       end
-    elseif kind == 'x:' and string.find('wqp', state, 1, true) then
+    elseif kind == 'x:' and (tonumber(expires_of(id, flags)) or now) > now then
+      expire_again(id, flags)
+    elseif kind == 'x:' and string.find('wqp', state, 1, true) and string.find(flags, 'x', 1, true) then
       became[id] = 'E'
       if state == 'w' then redis.call('ZREM', AGENDA, 't:' .. id) end
       if state == 'p' then redis.pcall('SREM', P .. 'parked:' .. owner, id) end
