@@ -33,7 +33,8 @@ class Lab:
     """
 
     def __init__(self, url: str, namespace: str, **broker: Any) -> None:
-        self.broker = Broker(url, namespace, **{"patience": 5.0, **broker})
+        given: dict[str, Any] = {"patience": 5.0, **broker}
+        self.broker = Broker(url, namespace, **given)
         self.keys = self.broker.keys[0]
         self._seqs: Counter[str] = Counter()
 

@@ -94,7 +94,7 @@ class _Listener(socketserver.ThreadingTCPServer):
 
 
 class _Connection(socketserver.BaseRequestHandler):
-    server: _Listener
+    server: _Listener  # pyright: ignore[reportIncompatibleVariableOverride] - it serves no other
     request: socket.socket
 
     def handle(self) -> None:

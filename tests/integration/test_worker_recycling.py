@@ -147,6 +147,18 @@ def test_a_worker_whose_first_process_cannot_start_ends(
         assert worker.says("this process has to end")
 
 
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGRTMIN + 6], ids=str)
+def test_a_worker_whose_first_process_is_killed_says_how(tmp_path: Path, number: int) -> None:
+    (tmp_path / "own_app.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\n")
+    with Yard(tmp_path) as yard:
+        worker = yard.worker("own_app:app", app_dir=str(tmp_path), wait=False)
+
+        assert worker.wait() == 1
+        assert worker.says(
+            "ended by signal SIGSEGV" if number == signal.SIGSEGV else f"ended by signal {number}"
+        )
+
+
 def test_a_worker_whose_lifespan_leaves_says_so(tmp_path: Path) -> None:
     (tmp_path / "own_app.py").write_text(
         "import sys\nfrom taskq import TaskQ\napp = TaskQ('tests', lifespan=lambda _: sys.exit('no licence'))\n"
