@@ -85,6 +85,16 @@ def _memory_by_psutil(pid: int) -> int:
         return 0
 
 
+def how_it_ended(code: int) -> str:
+    """Say in words how a child ended; `code` is negative for a signal."""
+    if code >= 0:
+        return f"with exit code {code}"
+    try:
+        return f"by signal {signal.Signals(-code).name}"
+    except ValueError:  # most real-time signals have no name
+        return f"by signal {-code}"
+
+
 def make_child(config: WorkerConfig, first: bool, close_inherited: Callable[[], None]) -> Offspring:
     """Make a child, by `fork` or by `exec`. `close_inherited` closes in a fork what only its parent needs."""
     from taskq.worker.child import leave, run_child, slots_of

@@ -32,7 +32,7 @@ from taskq.worker.config import WorkerConfig
 from taskq.worker.custody import Custody, processes_of
 from taskq.worker.health import Health
 from taskq.worker.life import beat_s
-from taskq.worker.offspring import Offspring, make_child
+from taskq.worker.offspring import Offspring, how_it_ended, make_child
 from taskq.worker.sweeper import Sweeper
 from taskq.worker.testimony import monotonic_ms
 from taskq.worker.watcher import Watcher
@@ -302,13 +302,12 @@ class Supervisor:
             elif child.stopping_until is None and not self._stopping:
                 log.info("pid %d has ended, as somebody asked it to", child.pid)
             return
+        if code != EXIT_NOT_LOADED and not child.given_up:
+            log.error("pid %d ended %s", child.pid, how_it_ended(code))
         if self._report is None:
             self._code = OK if self._stopping else FAILED
             self._stopping = True
             return
-        if code != EXIT_NOT_LOADED and not child.given_up:
-            how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            log.error("pid %d ended %s", child.pid, how)
         if child.was_quick() and not child.killed_for:
             self._quick_deaths += 1
             pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (self._quick_deaths - 1))
