@@ -75,6 +75,8 @@ class LoopRunner:
         CURRENT.set(context)
         value, error = None, None
         try:
+            if job.cancelled:  # after it was admitted, before it was among `_tasks`: the interrupt found nothing
+                raise asyncio.CancelledError
             args, kwargs = job.task.codec.decode_call(message.args, message.kwargs)
             if hooks.before_task:
                 await arun(hooks.before_task, context)

@@ -12,6 +12,7 @@ from taskq.context import CURRENT, TaskContext
 from taskq.middleware import run as run_hooks
 from taskq.worker.desk import Desk
 from taskq.worker.job import BRISK_S, Job
+from taskq.worker.verdict import CancelRequested
 
 
 class _Slot:
@@ -114,6 +115,8 @@ class ThreadRunner:
 
     def _call(self, job: Job) -> object:
         task, message, hooks = job.task, job.message, self._desk.hooks
+        if job.cancelled:  # after it was admitted, before this slot had it: the interrupt found nothing
+            raise CancelRequested
         args, kwargs = task.codec.decode_call(message.args, message.kwargs)
         if hooks.before_task:
             run_hooks(hooks.before_task, CURRENT.get(), loop=self._loop)
