@@ -65,6 +65,20 @@ class Report(msgspec.Struct):
     tasks: list[str]
 
 
+def report_of(app: TaskQ, config: WorkerConfig, url: str) -> Report:
+    """Put together what a process works on: the app's word, and the configuration's before it."""
+    return Report(
+        app=app.name,
+        url=url,
+        namespace=config.namespace or app.config.namespace,
+        shards=app.config.shards,
+        lease_ms=config.lease_ms or app.config.lease_ms,
+        queues=list(config.queues) or _declared(app),
+        declared=_declared(app),
+        tasks=sorted(app.tasks),
+    )
+
+
 def slots_of(config: WorkerConfig) -> int:
     """How many slots the testimony of a child needs: its threads', then its loop's."""
     return 2 * config.concurrency
@@ -83,16 +97,7 @@ def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, firs
         app.freeze()
         set_up_logs(config)
         url = server_url(app.config.redis_url, option=config.url)
-        report = Report(
-            app=app.name,
-            url=url,
-            namespace=config.namespace or app.config.namespace,
-            shards=app.config.shards,
-            lease_ms=config.lease_ms or app.config.lease_ms,
-            queues=list(config.queues) or _declared(app),
-            declared=_declared(app),
-            tasks=sorted(app.tasks),
-        )
+        report = report_of(app, config, url)
         broker = Broker(url, report.namespace, shards=report.shards)
         report.url = broker.url.url
         app.use(broker)
