@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from taskq.application import Application
 from taskq.broker.command import Steps
@@ -35,6 +35,7 @@ from taskq.task import Task, is_async
 
 if TYPE_CHECKING:
     from taskq.broker.client import Broker
+    from taskq.testing import AppTesting
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -274,6 +275,16 @@ class TaskQ(Declaring):
             queue = found.decode().split("|")[0] if found else "default"
             self._queues[task] = (queue, time.monotonic() + _QUEUE_CACHE_S)
         return queue
+
+    def testing(self, mode: Literal["inline", "queued"] = "queued") -> AppTesting:
+        """Give what runs the app's tasks in a test, without a server: `with app.testing(…) as t`.
+
+        Args:
+            mode: `inline`: `enqueue` runs the task before it returns. `queued`: tasks wait until `t.run()`.
+        """
+        from taskq.testing import AppTesting
+
+        return AppTesting(self, mode)
 
     def close(self) -> None:
         """Close the connections; they are opened again when they are needed."""

@@ -1,0 +1,71 @@
+"""The broker of a test: it stores in memory, notes what was stored, and may have it run at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from taskq.broker.client import Broker
+from taskq.broker.command import Command, Steps, same
+from taskq.broker.commands.producing import Envelope, Stored
+from taskq.config import AppConfig
+
+T = TypeVar("T")
+
+_RUN: Command[None] = Command("run what was stored", "", (), same)
+"""Stands among the commands where tasks are to run, so that both ways of sending meet it."""
+
+
+class TestingBroker(Broker):
+    """Stores calls one by one. `inline`: without their delays, and each is run before the next is stored."""
+
+    __test__ = False
+
+    def __init__(
+        self,
+        url: str,
+        config: AppConfig,
+        inline: bool,
+        run_ready: Callable[[], Any],
+        arun_ready: Callable[[], Coroutine[Any, Any, Any]],
+    ) -> None:
+        super().__init__(url, config.namespace, shards=config.shards)
+        self.inline = inline
+        self.sent: list[Envelope] = []
+        """What was stored, in that order."""
+        self.queues: dict[str, None] = {}
+        """Where it waits."""
+        self._run_ready, self._arun_ready = run_ready, arun_ready
+
+    def store(self, envelopes: Sequence[Envelope]) -> Steps[list[Stored]]:
+        """As `Broker.store`."""
+        answers: list[Stored] = []
+        for envelope in envelopes:
+            packed = self._undelayed(envelope) if self.inline else envelope
+            (stored,) = yield from super().store([packed])
+            answers.append(stored)
+            if stored.created:
+                self.sent.append(envelope)
+                self.queues.setdefault(envelope.list.partition(":")[0])
+                if self.inline:
+                    yield _RUN
+        return answers
+
+    async def astore(self, envelope: Envelope) -> Stored:
+        """As `Broker.astore`."""
+        (stored,) = await self.arun(self.store([envelope]))
+        return stored
+
+    def call(self, command: Command[T], patience: float | None = None) -> T:
+        """As `Broker.call`; runs tasks where `store` says so."""
+        return self._run_ready() if command is _RUN else super().call(command, patience)
+
+    async def acall(self, command: Command[T]) -> T:
+        """As `call`, on the running loop."""
+        return await (self._arun_ready() if command is _RUN else super().acall(command))
+
+    @staticmethod
+    def _undelayed(envelope: Envelope) -> Envelope:
+        _, bar, rest = envelope.options.partition("|")
+        return replace(envelope, options=bar + rest)

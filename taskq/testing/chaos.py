@@ -1,0 +1,70 @@
+"""Is a task safe to run twice? Run it as if its process had died, or twice at once, and look."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from taskq.broker.commands.working import Kind
+from taskq.record import Outcome
+from taskq.testing.stepped import SteppedWorker
+from taskq.worker.job import Job
+from taskq.worker.verdict import Verdict
+
+KillAfter = Literal["claim", "run", "settle"]
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """What one run of the task came to, whether that was written or not."""
+
+    result: Any = None
+    error: BaseException | None = None
+    committed: bool = False
+    """True if it counts; False if the process had died, or lost its lease, before it could say so."""
+
+
+class Chaos:
+    """Runs one call under a misfortune."""
+
+    def __init__(self, worker: SteppedWorker) -> None:
+        self._worker = worker
+        self._deliveries: list[Delivery] = []
+        self._dead = False
+        self._lost: Job | None = None
+
+    def run(self, id: str, kill_after: KillAfter | None, duplicate: bool) -> list[Delivery]:
+        """Deliver the task that was enqueued last, and is alone; gives its runs."""
+        worker = self._worker
+        first = worker.take()
+        if first is None or first.id != id:
+            raise RuntimeError("other tasks are ready, or its queue is paused: chaos() runs one task alone")
+        if kill_after is not None:
+            if kill_after != "claim":
+                self._dead = kill_after == "run"
+                worker.run(first)
+                self._dead = False
+            worker.die()
+            first = worker.take()
+        if first is None:  # it had ended
+            return self._deliveries
+        if duplicate:
+            self._lost = first
+            worker.die()
+            second = worker.take()
+            if second is not None:
+                worker.run(second)
+        worker.run(first)
+        return self._deliveries
+
+    def heed(self, job: Job, verdict: Verdict) -> bool:
+        """Note what a run came to; False if its process is to be dead by now."""
+        if verdict.still_runs:
+            return not self._dead
+        committed = not self._dead and job is not self._lost
+        result = None
+        if verdict.kind is Kind.SUCCEEDED:
+            data = msgspec.msgpack.decode(verdict.outcome, type=Outcome).result
+            result = None if data is None else job.task.codec.decode_result(data)
+        self._deliveries.append(Delivery(result, verdict.error, committed))
+        return committed
