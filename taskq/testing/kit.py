@@ -47,7 +47,7 @@ class AppTesting:
             raise ConfigurationError(f"mode={mode!r}: it is 'inline' or 'queued'")
         self.app = app
         self.mode = mode
-        self._seconds = time.time()
+        self._seconds = round(time.time(), 3)
 
     # -- the life of it
 

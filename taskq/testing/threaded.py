@@ -62,7 +62,7 @@ class ThreadedWorker:
         if not self._running:
             return
         self._running = False
-        self._channel.send(kind="stop", deadline=time.monotonic() + _GRACE_S)
+        self._channel.send(kind="stop", deadline=time.monotonic() + _GRACE_S, worker=True)
         self._thread.join()
         self._app.use(self._before)
         self._broker.close()
