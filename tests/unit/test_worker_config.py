@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from taskq.errors import ConfigurationError
-from taskq.worker.autoscale import BUSY_S, IDLE_S, Autoscale
 from taskq.worker.config import WorkerConfig, cpu_count, parse_queues
 from taskq.worker.life import beat_s
 
@@ -86,32 +85,3 @@ def test_there_is_a_processor() -> None:
 def test_a_lease_is_extended_several_times_before_it_ends(lease_ms: int, seconds: float) -> None:
     assert beat_s(lease_ms) == seconds
     assert beat_s(lease_ms) <= lease_ms / 4_000
-
-
-def test_a_process_more_when_all_slots_were_busy_for_a_while_with_work_ready() -> None:
-    scale = Autoscale(least=1, most=3, concurrency=4)
-    assert scale.look(4, lambda: True, 100.0) == 1
-    assert scale.look(4, lambda: True, 100.0 + BUSY_S - 0.1) == 1
-    assert scale.look(4, lambda: True, 100.0 + BUSY_S) == 2
-    assert scale.look(8, lambda: True, 200.0) == 2
-    assert scale.look(8, lambda: True, 200.0 + BUSY_S) == 3
-    assert scale.look(12, lambda: True, 300.0) == 3
-    assert scale.look(12, lambda: True, 300.0 + 2 * BUSY_S) == 3
-
-
-def test_no_process_more_without_work_or_with_a_free_slot() -> None:
-    scale = Autoscale(least=1, most=3, concurrency=4)
-    for seconds in range(20):
-        assert scale.look(4, lambda: False, 100.0 + seconds) == 1
-        assert scale.look(3, lambda: True, 200.0 + seconds) == 1
-
-
-def test_a_process_less_when_one_was_not_needed_for_a_while() -> None:
-    scale = Autoscale(least=1, most=2, concurrency=4)
-    scale.look(4, lambda: True, 100.0)
-    assert scale.look(4, lambda: True, 100.0 + BUSY_S) == 2
-    assert scale.look(4, lambda: False, 200.0) == 2
-    assert scale.look(4, lambda: False, 200.0 + IDLE_S - 1) == 2
-    assert scale.look(4, lambda: False, 200.0 + IDLE_S) == 1
-    assert scale.look(0, lambda: False, 300.0) == 1
-    assert scale.look(0, lambda: False, 300.0 + 2 * IDLE_S) == 1
