@@ -12,7 +12,6 @@ from taskq.application import Application
 from taskq.broker.command import Steps
 from taskq.broker.commands.producing import BATCH, Envelope, Stored
 from taskq.errors import (
-    ArgumentMismatch,
     BrokerError,
     BrokerUnavailable,
     EnqueueUnknown,
@@ -109,8 +108,10 @@ def _send_batch(
         try:
             queue = sender.queue or (yield from app.queue_of(sender.name))
             parcels.append(sender.pack(call.args, call.kwargs, queue))
-        except (ArgumentMismatch, NotEncodable) as error:
+        except TaskqError as error:
             parcels.append(error)
+        except (ValueError, TypeError, OverflowError) as error:  # an option that cannot travel
+            parcels.append(_caused(NotEncodable(f"a call of {sender.name} cannot travel: {error}"), error))
     packed = [parcel for parcel in parcels if isinstance(parcel, Parcel)]
     stopped: TaskqError | None = None
     answers: list[Enqueued[R]] = []
@@ -132,6 +133,11 @@ def _send_batch(
             next(rest) if isinstance(parcel, Parcel) else Enqueued(error=parcel) for parcel in parcels
         )
     return stopped
+
+
+def _caused(error: TaskqError, cause: Exception) -> TaskqError:
+    error.__cause__ = cause
+    return error
 
 
 def _unknown(parcel: Parcel[Any], place: int, error: EnqueueUnknown) -> EnqueueUnknown:

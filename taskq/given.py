@@ -70,8 +70,8 @@ def check_count(value: int) -> int:
     Raises:
         ValueError: it is no whole number from 0.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError("it must be a whole number from 0")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+        raise ValueError("it must be a whole number from 0 to 2,147,483,647")
     return value
 
 
@@ -110,13 +110,25 @@ def _headers(value: Mapping[str, str]) -> dict[str, str]:
     headers = dict(value)
     if not all(isinstance(text, str) for pair in headers.items() for text in pair):
         raise TypeError("names and values are text")
+    _encodable(*headers, *headers.values())
     return headers
 
 
 def _tags(value: Sequence[str]) -> list[str]:
     if isinstance(value, str) or not all(isinstance(tag, str) for tag in value):
         raise TypeError("give a list of texts")
+    _encodable(*value)
     return list(value)
+
+
+def _encodable(*texts: str) -> None:
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"{text!r} has half of a character (a lone surrogate), which cannot travel"
+            ) from None
 
 
 _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {

@@ -32,7 +32,7 @@ def check_app_spec(spec: str) -> str:
 
 
 def load_app(spec: str, app_dir: str = ".") -> TaskQ:
-    """Import the module of `spec` with `app_dir` first on `sys.path`, and give its app.
+    """Import the module of `spec` with `app_dir` first on `sys.path`, and what its app includes; give the app.
 
     Raises:
         ConfigurationError: the form is wrong, there is no such module or attribute, the import failed, or
@@ -52,6 +52,12 @@ def load_app(spec: str, app_dir: str = ".") -> TaskQ:
             raise ConfigurationError(_no_attribute(module_name, attribute, found)) from None
     if not isinstance(found, TaskQ):
         raise ConfigurationError(f"{spec} is of type {type(found).__name__}, not a TaskQ")
+    try:
+        found.freeze()
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(_failed(f"what {spec} includes", error)) from error
     return found
 
 

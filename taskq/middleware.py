@@ -102,9 +102,6 @@ class FailureLog(Middleware):
         )  # fmt: skip
 
 
-_NAMES = tuple(name for name in vars(Middleware) if name.startswith(("before_", "after_")))
-
-
 class Hooks:
     """The hooks that the middleware of a list override, bound and in the order they run. Built once."""
 

@@ -111,5 +111,10 @@ def unique_key(task: str, key: str) -> str:
     """
     if not key:
         raise BadName("key='' is refused: leave it out, or name what must be unique")
-    escaped = quote(key, safe="@,=+!~")
+    try:
+        escaped = quote(key, safe="@,=+!~")
+    except UnicodeEncodeError:
+        raise BadName(
+            f"key={key!r} has half of a character (a lone surrogate), which cannot travel"
+        ) from None
     return f"{task}:{escaped}" if len(escaped) <= 64 else f"{task}:{sha256(key.encode()).hexdigest()}"

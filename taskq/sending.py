@@ -100,11 +100,11 @@ class Sender(Generic[P, R]):
         and stops no other; once the server is out of reach or full, the rest is not sent and says so.
         """
         warn_in_loop("enqueue_many", "aenqueue_many")
-        return self.app.broker.run(send_many(self.app, map(self._as_call, calls)))
+        return self.app.broker.run(send_many(self.app, [self._as_call(call) for call in calls]))
 
     async def aenqueue_many(self, calls: Iterable[Call[R] | tuple[Any, ...]]) -> list[Enqueued[R]]:
         """As `enqueue_many`, on the running loop."""
-        return await self.app.broker.arun(send_many(self.app, map(self._as_call, calls)))
+        return await self.app.broker.arun(send_many(self.app, [self._as_call(call) for call in calls]))
 
     def _as_call(self, call: Call[R] | tuple[Any, ...]) -> Call[R]:
         if isinstance(call, Call):

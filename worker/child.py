@@ -94,7 +94,6 @@ def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, firs
     os.register_at_fork(after_in_child=_let_go_of_signals)
     try:
         app = load_app(config.app, config.app_dir)
-        app.freeze()
         set_up_logs(config)
         url = server_url(app.config.redis_url, option=config.url)
         report = report_of(app, config, url)
@@ -151,6 +150,7 @@ class Process:
         self._config, self._channel, self._testimony = config, channel, testimony
         self._app, self._broker, self._report, self._first = app, broker, report, first
         self._hooks = Hooks(app.middleware)
+        self._ends_worker = False
 
     async def run(self) -> None:
         app, hooks = self._app, self._hooks
@@ -160,7 +160,7 @@ class Process:
         async with lifespan_of(app) as state:
             await self._work(state)
         await arun(hooks.after_process_stop, app)
-        if self._first:
+        if self._ends_worker:
             await arun(hooks.after_worker_stop, app)
 
     async def _work(self, state: Any) -> None:
@@ -197,7 +197,8 @@ class Process:
                 await arun(hooks.after_worker_start, app)
             await _first_of(stopped.wait(), ended.wait())
             await arun(hooks.before_process_stop, app)
-            if self._first:
+            self._ends_worker = engine.ends_worker or (self._first and self._config.burst)
+            if self._ends_worker:
                 await arun(hooks.before_worker_stop, app)
             await ended.wait()
         if failures:

@@ -76,6 +76,8 @@ class Engine:
         holdings.revoked = testimony.revoked()
         self._turned = time.monotonic()
         self._stopping = False
+        self.ends_worker = False
+        """True if it was stopped as the one that speaks for the worker, which ends."""
         self._deadline = 0.0
         self._released_all = False
 
@@ -314,6 +316,7 @@ class Engine:
     def _told(self) -> None:
         for message in self._channel.messages():
             if message["kind"] == "stop":
+                self.ends_worker = message["worker"]
                 self.stop(message["deadline"])
             elif message["kind"] == "cancel":
                 self._holdings.cancel(message["tasks"])

@@ -21,7 +21,9 @@ class Health:
     """A listening socket and its clients."""
 
     def __init__(self, address: str, checks: dict[str, Check]) -> None:
-        host, _, port = address.rpartition(":")
+        host, colon, port = address.rpartition(":")
+        if not (colon and port.isdecimal()):
+            raise ConfigurationError(f"--health {address}: write it as HOST:PORT, for example 127.0.0.1:8080")
         try:
             self._server = socket.create_server((host.strip("[]"), int(port)), family=_family(host))
         except (OSError, ValueError, OverflowError) as error:

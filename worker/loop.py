@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any
 
 from taskq.context import CURRENT
 from taskq.errors import SoftTimeout
-from taskq.middleware import arun
+from taskq.middleware import Hook, arun
 from taskq.worker.desk import Desk
 from taskq.worker.job import Job
 from taskq.worker.verdict import HardTimeout, Verdict
@@ -75,8 +76,10 @@ class LoopRunner:
         CURRENT.set(context)
         value, error = None, None
         try:
-            if job.cancelled:  # after it was admitted, before it was among `_tasks`: the interrupt found nothing
-                raise asyncio.CancelledError
+            if (
+                job.cancelled
+            ):  # after it was admitted, before it was among `_tasks`: the interrupt found nothing
+                raise asyncio.CancelledError  # noqa: TRY301 - it ends as any other
             args, kwargs = job.task.codec.decode_call(message.args, message.kwargs)
             if hooks.before_task:
                 await arun(hooks.before_task, context)
@@ -95,11 +98,11 @@ class LoopRunner:
                 else RuntimeError("something that the task awaited was cancelled")
             )
         if hooks.after_task:
-            await arun(hooks.after_task, context, value, error)
+            await _told(hooks.after_task, context, value, error)
         verdict = desk.returned(job, value, took) if error is None else desk.raised(job, error, took)
         news = desk.news(verdict)
         if news is not None:
-            await arun(news.before, context, *news.args)
+            await _told(news.before, context, *news.args)
         desk.submit(job, verdict)
         if self.waiting:
             self._pump()
@@ -121,6 +124,13 @@ class LoopRunner:
             context = self._desk.context(job)
             CURRENT.set(context)
             await arun((*news.before, *news.after), context, *news.args)
+
+
+async def _told(hooks: Sequence[Hook], *args: Any) -> None:
+    with contextlib.suppress(
+        asyncio.CancelledError
+    ):  # the task has ended: its verdict is given whatever a hook does
+        await arun(hooks, *args)
 
 
 class _Interruptible:

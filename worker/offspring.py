@@ -52,12 +52,12 @@ class Offspring:
         """True if it ended so soon that another one would, too."""
         return self.age() < _QUICK_S
 
-    def stop(self, grace_s: float) -> None:
+    def stop(self, grace_s: float, worker: bool = False) -> None:
         """Tell it to end; it is killed some time after the grace."""
         if self.stopping_until is None:
             deadline = time.monotonic() + grace_s  # of the clock that all processes of a machine share
             self.stopping_until = deadline + 3.0
-            self.channel.send(kind="stop", deadline=deadline)
+            self.channel.send(kind="stop", deadline=deadline, worker=worker)
 
     def kill(self) -> None:
         """End it now. It is ours and was not waited for yet, so the pid is its own."""

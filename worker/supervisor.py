@@ -183,8 +183,9 @@ class Supervisor:
         grace_s = self.config.grace_ms / 1_000
         log.info("stopping: running tasks have %g s; a second signal stops at once", grace_s)
         self._stopping = True
+        last = next((child for child in self.children if child.ready and self._counts(child)), None)
         for child in self.children:
-            child.stop(grace_s)
+            child.stop(grace_s, worker=child is last)
 
     def _force(self) -> None:
         log.warning("stopping at once: what runs goes back, uncharged")

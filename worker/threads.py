@@ -42,6 +42,7 @@ class ThreadRunner:
         self._threads = 0
         self._idle = 0
         self._wake = threading.Semaphore(0)
+        self._starting = threading.Lock()
 
     def offer(self, jobs: Sequence[Job]) -> None:
         """Take jobs over."""
@@ -52,11 +53,14 @@ class ThreadRunner:
         """Wake a thread, or start one."""
         if self._idle > 0:
             self._wake.release()
-        elif self._threads < len(self._slots):
+            return
+        with self._starting:  # the engine and the threads call this
+            if self._threads == len(self._slots):
+                return
             slot = self._slots[self._threads]
             self._threads += 1
-            self._wake.release()
-            threading.Thread(target=self._run, args=(slot,), name=f"taskq-{slot.number}", daemon=True).start()
+        self._wake.release()
+        threading.Thread(target=self._run, args=(slot,), name=f"taskq-{slot.number}", daemon=True).start()
 
     def running(self) -> list[Job]:
         """What runs now."""

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 PRIORITIES = range(9, -1, -1)
 """The priorities of a queue in the order they are served: 9 first, 5 by default."""
 
-DEFAULT_PRIORITY = 5
-
 
 @dataclass(frozen=True, slots=True)
 class Keys:

@@ -184,10 +184,6 @@ def test_the_hooks_of_a_workers_life_run_once_a_worker_and_once_a_process(tmp_pa
         ]
 
 
-@pytest.mark.xfail(
-    reason="BUG in supervisor and child: the first process's successor does not take over the worker's hooks, "
-    "and a reload counts as the stop of the worker"
-)
 def test_the_hooks_of_a_workers_life_run_once_though_its_processes_are_replaced(tmp_path: Path) -> None:
     with Yard(tmp_path) as yard:
         worker = yard.worker("spans", processes=2)

@@ -34,7 +34,7 @@ def test_changed_code_is_imported_by_new_processes(tmp_path: Path) -> None:
         def changed() -> bool:
             # Again and again: the watching begins some time after the worker is ready.
             module.write_text(MODULE.format(version=2) + "\n" * (len(module.read_text()) % 2))
-            return yard.send("own.version").result(timeout=10) == 2
+            return bool(yard.send("own.version").result(timeout=10) == 2)
 
         wait_until(changed, timeout=20, message=worker.tail)
         assert worker.says("changed: ")
