@@ -7,6 +7,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from taskq import Middleware, RetryPolicy, State, TaskFailed, TaskQ, current_task
 from taskq.errors import NotEncodable
+from tests.support import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -197,6 +199,34 @@ def test_the_app_has_its_own_broker_back_afterwards(shop: Shop) -> None:
     before = app.broker
     with app.testing(), app.testing("inline"):
         assert app.broker is not before
+
+    assert app.broker is before
+
+
+@pytest.mark.parametrize("mode", ["inline", "queued"])
+def test_nothing_is_left_running(shop: Shop, mode: Any) -> None:
+    before = {thread.name for thread in threading.enumerate()}
+    with shop.app.testing(mode) as t:
+        handle = shop.later.enqueue(1)
+        t.run()
+        assert handle.result() == "state True"
+        with pytest.raises(TimeoutError):
+            t.app.enqueue("nobody.knows", queue="default").result(timeout="20ms")
+
+    wait_until(lambda: {thread.name for thread in threading.enumerate()} <= before, message="threads to end")
+
+
+def test_a_lifespan_that_fails_is_told_and_leaves_the_app_as_it_was() -> None:
+    @contextlib.asynccontextmanager
+    async def lifespan(_: TaskQ) -> AsyncGenerator[None]:
+        raise LookupError("no model here")
+        yield
+
+    app = TaskQ("bad", lifespan=lifespan, redis_url="memory://own")
+    before = app.broker
+
+    with pytest.raises(LookupError, match="no model"), app.testing():
+        pass
 
     assert app.broker is before
 
