@@ -218,8 +218,9 @@ def test_nothing_is_left_running(shop: Shop, mode: Any) -> None:
 
 def test_a_lifespan_that_fails_is_told_and_leaves_the_app_as_it_was() -> None:
     @contextlib.asynccontextmanager
-    async def lifespan(_: TaskQ) -> AsyncGenerator[None]:
-        raise LookupError("no model here")
+    async def lifespan(app: TaskQ) -> AsyncGenerator[None]:
+        if app.name == "bad":
+            raise LookupError("no model here")
         yield
 
     app = TaskQ("bad", lifespan=lifespan, redis_url="memory://own")
