@@ -133,10 +133,11 @@ def test_queues_are_served_strictly_in_the_order_of_the_claim(lab: Lab) -> None:
         lab.enqueue(f"{queue}-low", list=f"{queue}:0")
         lab.enqueue(f"{queue}-high", list=f"{queue}:9")
 
-    taken = ids(lab.claim("p", queues=queues))
+    taken: list[str] = []
+    while some := ids(lab.claim("p", queues=queues)):
+        taken += some
 
-    assert taken == [f"{queue}-{which}" for queue in queues for which in ("high",)]
-    assert ids(lab.take("p", queues=queues)) == ["mail-low", "default-low", "bulk-low"]
+    assert taken == [f"{queue}-{which}" for queue in queues for which in ("high", "low")]
 
 
 def test_nothing_is_given_of_a_paused_queue(lab: Lab) -> None:
@@ -195,7 +196,8 @@ def test_the_share_counts_each_queue_for_itself_and_those_who_serve_it(lab: Lab)
 
     taken = Counter(id[0] for id in ids(lab.claim("p", queues=("mail", "default"))))
 
-    assert taken == {"m": 4, "d": 2}
+    assert taken == {"m": 4}  # the rest of it comes before anything of a later queue
+    assert len(lab.claim("p", queues=("default",)).tasks) == 2
     lab.reap_all("s")
     assert len(lab.claim("q").tasks) == 3
 
@@ -274,7 +276,7 @@ def test_a_careful_task_is_claimed_alone(lab: Lab) -> None:
     assert ids(alone) == ["bad"]
     assert parse_rest(alone.tasks[0].rest).careful
     assert lab.tokens() > 0  # the others are for somebody else
-    assert ids(lab.claim("q", queues=queues)) == ["f"]
+    assert ids(lab.claim("q", queues=queues)) == ["e"]
 
 
 def test_neighbours_of_a_careful_task_keep_their_places(lab: Lab) -> None:

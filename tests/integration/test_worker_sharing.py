@@ -43,9 +43,6 @@ def test_a_task_to_the_front_comes_before_its_priority(tmp_path: Path) -> None:
         assert [entry.words[0] for entry in yard.ledger.starts()] == ["front", "first", "second"]
 
 
-@pytest.mark.xfail(
-    reason="BUG in claim.lua: a claim that has a queue's share goes on to the next queue, though this one has more"
-)
 def test_a_later_queue_gets_no_slot_while_an_earlier_one_has_work(tmp_path: Path) -> None:
     with Yard(tmp_path) as yard:
         for queue, count in (("b", 20), ("a", 6)):

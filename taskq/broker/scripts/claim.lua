@@ -183,7 +183,11 @@ for index = 1, queues do
         if taken == 0 then share = 0 end
       end
     end
-    if ready > 0 then left = left or queue end
+    if ready > 0 then
+      -- Its share was given. Later queues wait for their turn: they get a slot only when this one has no work.
+      left = queue
+      break
+    end
   end
 end
 
