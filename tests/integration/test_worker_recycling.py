@@ -27,7 +27,7 @@ def test_a_process_is_replaced_after_its_tasks_without_loss(tmp_path: Path, proc
         assert yard.wait_ended(handles, timeout=30) == {"succeeded": 400}
         assert set(yard.ledger.counts().values()) == {1}
         assert set(yard.ledger.counts("end").values()) == {1}
-        assert first.isdisjoint(worker.children())
+        wait_until(lambda: first.isdisjoint(worker.children()), message=worker.tail)
         assert worker.says("is replaced: it has run")
         assert worker.stop() == 0
         assert yard.leftovers() == []
