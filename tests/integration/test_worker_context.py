@@ -102,6 +102,7 @@ def test_hooks_hear_of_a_retry_and_of_a_failure(yard: Yard, worker: Worker, a: s
     handle = yard.send(f"spans.{a}fail", 9)
     with pytest.raises(TaskFailed):
         handle.result(timeout=10)
+    yard.ledger.wait("after_failure", handle.id, count=2)  # these run once the failure is on its way
 
     told = [event for event in events(yard, handle.id) if not event.startswith(("start", "before_task"))]
 
