@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import socketserver
 import threading
@@ -113,7 +114,7 @@ class _Connection(socketserver.BaseRequestHandler):
         if fate is Fate.LOSE_COMMAND:
             return False
         upstream.sendall(_packed(words))
-        reply = _reply(upstream)
+        reply = _reply(upstream, self.request)
         if fate is Fate.LOSE_REPLY or not reply:
             return False
         time.sleep(proxy.delay)
@@ -125,13 +126,22 @@ def _packed(words: Words) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
 
 
-def _reply(upstream: socket.socket) -> bytes:
-    """The bytes of one reply, which is all that comes while one command is out; b'' if the server hangs up."""
+def _reply(upstream: socket.socket, client: socket.socket) -> bytes:
+    """The bytes of one reply, which is all that comes while one command is out; b'' if either side hangs up."""
     reader: Any = hiredis.Reader()
     reply = b""
-    while data := upstream.recv(65_536):
-        reader.feed(data)
-        reply += data
-        if reader.gets() is not False:
-            return reply
-    return b""
+    sides = [upstream, client]
+    while True:
+        ready, _, _ = select.select(sides, [], [])
+        if client in ready:
+            if not client.recv(1, socket.MSG_PEEK):
+                return b""
+            sides = [upstream]  # it has sent its next command already
+        if upstream in ready:
+            data = upstream.recv(65_536)
+            reader.feed(data)
+            reply += data
+            if not data:
+                return b""
+            if reader.gets() is not False:
+                return reply

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +50,14 @@ class Connection:
     def pending(self) -> bool:
         """True if a reply, or a part of one, can be read now; a selector does not see what the parser has buffered."""
         return bool(self._connection.can_read(timeout=0))
+
+    def interrupt(self) -> None:
+        """Let another thread, which reads here or is about to, meet a lost connection; it closes it then.
+
+        To close it from here would free the descriptor under its feet, for the next socket to take.
+        """
+        with contextlib.suppress(OSError, AttributeError):  # closed just now
+            self._connection._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the socket."""

@@ -125,7 +125,7 @@ class Inbox:
             self._waits.clear()
             self._waiters.notify_all()
             if self._connection is not None:
-                self._connection.close()  # the thread may block on it
+                self._connection.interrupt()  # the thread may block on it
         for wait in waits:
             wait.future.set_exception(BrokerError("the client was closed while this waited"))
 
@@ -164,12 +164,11 @@ class Inbox:
         checked = time.monotonic()
         while self._wanted():
             try:
-                if self._connection is None:
-                    self._connection = Connection(self._url, RECHECK_S + 5)
+                connection = self._connection or self._connect()
                 if time.monotonic() - checked > RECHECK_S:
                     self._look_up(list(self._waits))
                     checked = time.monotonic()
-                self._take(self._connection)
+                self._take(connection)
                 tries = 0
             except Exception as error:
                 if self._closed:
@@ -188,6 +187,14 @@ class Inbox:
             while not self._waits and not self._closed:
                 self._waiters.wait()
             return not self._closed
+
+    def _connect(self) -> Connection:
+        connection = Connection(self._url, RECHECK_S + 5)
+        with self._lock:
+            self._connection = connection
+            if self._closed:
+                connection.interrupt()
+        return connection
 
     def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
