@@ -67,6 +67,8 @@ class Declaring(ABC):
     def _declare(self, function: Callable[..., Any], options: dict[str, Any]) -> Task[..., Any]:
         if not callable(function):
             raise ConfigurationError(f"@task makes tasks of functions, not of {function!r}")
+        if isinstance(function, Task):
+            raise ConfigurationError(f"{function.name} is a task already: declare its function, once")
         place = place_of(function)
         name = options.pop("name", None)
         if name is None and "<lambda>" in code_of(function).__qualname__:

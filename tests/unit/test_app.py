@@ -80,6 +80,13 @@ class TestDeclaring:
         with pytest.raises(DuplicateTask):
             app.task(make_noop())
 
+    def test_a_task_is_refused(self) -> None:
+        app = TaskQ("shop")
+        task = app.task(lambda: None, name="shop.one")
+
+        with pytest.raises(ConfigurationError, match="is a task already"):
+            app.task(task)
+
     def test_generators_are_refused(self) -> None:
         def generator() -> Iterator[int]:
             yield 1
