@@ -22,7 +22,7 @@ RATIO = "drain, sync, one process: of the ceiling"
 
 def rows(bench: Bench) -> list[Row]:
     """Five pairs of ceiling and worker; with `record`, their median is what later runs are held against."""
-    count = bench.size(30_000, 3_000)
+    count = bench.size(40_000, 3_000)
     ratios: list[float] = []
     with bench.stand() as stand:
         stand.worker()
