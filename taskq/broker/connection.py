@@ -56,8 +56,11 @@ class Connection:
 
         To close it from here would free the descriptor under its feet, for the next socket to take.
         """
-        with contextlib.suppress(OSError, AttributeError):  # closed just now
-            self._connection._sock.shutdown(socket.SHUT_RDWR)
+        if isinstance(getattr(self._connection, "_sock", None), socket.socket):
+            with contextlib.suppress(OSError, AttributeError):  # closed just now
+                self._connection._sock.shutdown(socket.SHUT_RDWR)
+        else:
+            self._connection.disconnect()  # of memory://, which has no descriptor and wakes who waits
 
     def close(self) -> None:
         """Close the socket."""
