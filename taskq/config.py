@@ -50,6 +50,10 @@ class AppConfig:
             raise ConfigurationError(f"a lease of {self.lease_ms} ms is too short; give 500 ms or more")
         if self.dedupe_ttl_ms < 120_000:
             raise ConfigurationError("dedupe_ttl is below 2m: clients repeat an enqueue for that long")
+        if self.dead_ttl_ms < self.dedupe_ttl_ms:
+            raise ConfigurationError(
+                "dead_ttl is below dedupe_ttl: a dead letter's id must be remembered too"
+            )
 
     def record_ttl_ms(self, result_ttl_ms: int | None = None) -> int:
         """How long the record of an ended task stays, given what its task or its call says of its result."""

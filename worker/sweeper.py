@@ -34,13 +34,13 @@ class Sweeper:
         self._cursor = "0"
 
     def sweep(self, ours: Collection[str], now: float) -> None:
-        """Reap who stood still for a lease, mend wrong types, walk a stretch of the records."""
+        """Mend wrong types, reap who stood still for a lease, walk a stretch of the records."""
         try:
-            self._reap(ours, now)
             for tail in self._broker.call(working.mend(self._keys, self._queues)):
                 log.error(
                     "the key %s%s had a wrong type and was moved to wrong:%s", self._keys.prefix, tail, tail
                 )
+            self._reap(ours, now)
             self._walk()
         except BrokerError as error:
             log.debug("no sweep: %s", error)
@@ -62,8 +62,8 @@ class Sweeper:
 
     def _read(self) -> dict[str, int]:
         beats = self._broker.call(working.beats(self._keys))
-        for process in self._broker.call(reading.read(self._keys, "ZRANGE", self._keys.processes, 0, -1)):
-            beats.setdefault(text(process), 0)
+        for process in self._broker.call(working.processes(self._keys)):
+            beats.setdefault(process, 0)
         return beats
 
     def stood_still(self, beats: Mapping[str, int], now: float) -> dict[str, int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from taskq.broker.commands.working import Answer, Kind
 from taskq.broker.keys import Keys
 from taskq.record import State
+from taskq.worker.sweeper import Sweeper
 from tests.engine import HOUR_MS, Lab, ids
 
 pytestmark = pytest.mark.contract
@@ -207,3 +210,23 @@ def test_a_task_whose_list_had_a_wrong_type_waits_until_it_is_mended(lab: Lab, j
     # One came back careful and is claimed alone; each came back once.
     assert sorted(ids(lab.take("q"))) == ["later", "reaped", "released", "retried"]
     assert lab.limbo() == set()
+
+
+@pytest.mark.parametrize("tail", ["beats", "procs"])
+def test_a_sweep_mends_what_it_reads_by(lab: Lab, tail: str) -> None:
+    lab.redis("SET", lab.keys.prefix + tail, "garbage")
+
+    Sweeper(lab.broker, 2_000, ["default"]).sweep((), 0.0)
+
+    assert lab.redis("TYPE", lab.keys.prefix + tail) == b"none"
+    lab.redis("DEL", f"{lab.keys.prefix}wrong:{tail}")
+
+
+def test_a_sweep_takes_away_a_process_whose_name_is_no_text(lab: Lab) -> None:
+    lab.redis("ZADD", lab.keys.processes, 1, b"\xff\xfe")
+    sweeper = Sweeper(lab.broker, 1_000, ["default"])
+
+    sweeper.sweep((), sweeper_began := time.monotonic())
+    sweeper.sweep((), sweeper_began + 1.1)
+
+    assert lab.redis("ZCARD", lab.keys.processes) == 0

@@ -195,6 +195,13 @@ def reconcile(keys: Keys, ids: Sequence[str]) -> Command[int]:
     return Command("reconcile", keys.meta, tuple(ids), whole, keys.shard)
 
 
+def processes(keys: Keys) -> Command[list[str]]:
+    """Read the names of all that are registered."""
+    return Command(
+        "ZRANGE", "", (keys.processes, 0, -1), lambda reply: [_name(process) for process in reply], keys.shard
+    )
+
+
 def beats(keys: Keys) -> Command[dict[str, int]]:
     """Read every process's beat counter."""
     return Command("HGETALL", "", (keys.beats,), _as_counters, keys.shard)
