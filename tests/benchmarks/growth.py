@@ -67,8 +67,7 @@ def _due(bench: Bench) -> list[Row]:
     step = HOUR_MS / count
     later = [options(delay_ms=round(at * step)) for at in range(count)]
     with bench.stand() as stand:
-        stand.server.call("CONFIG", "SET", "slowlog-log-slower-than", LOOKED_AT_US)
-        stand.server.call("CONFIG", "SET", "slowlog-max-len", LOOKED_AT)
+        _watch_slow(stand)
         began = time.perf_counter()
         stand.store(empty, ["default:5"] * count, options=later)
         stored = count / (time.perf_counter() - began)
@@ -86,6 +85,12 @@ def _due(bench: Bench) -> list[Row]:
             f"{_worst(storing)}; {stored:,.0f} stored a second",
         ),
     ]
+
+
+def _watch_slow(stand: Stand) -> None:
+    stand.server.call("CONFIG", "SET", "slowlog-log-slower-than", LOOKED_AT_US)
+    stand.server.call("CONFIG", "SET", "slowlog-max-len", LOOKED_AT)
+    stand.server.call("SLOWLOG", "RESET")
 
 
 def _slow(stand: Stand) -> list[int]:
@@ -111,8 +116,9 @@ def _payloads(bench: Bench) -> list[Row]:
         args, _ = swallow.codec.encode_call((b"x" * size,), {})
         with bench.stand() as stand:
             stand.worker()
+            _watch_slow(stand)
             fill = partial(stand.store, swallow, ["default:5"] * count, args)
             spent = stand.drain_filled(count, ("default",), fill)
-        note = f"{spent.rate * size / 1e6:,.0f} MB/s"
+            note = f"{spent.rate * size / 1e6:,.0f} MB/s; of the scripts, {_worst(_slow(stand))}"
         found.append(Row(f"drain of payloads of {words}", spent.rate, "/s", note=note))
     return found
