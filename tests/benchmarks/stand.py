@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import uuid
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -97,11 +98,11 @@ class Stand:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for worker in self.workers:
-            if error is not None:
-                print(worker.tail())
             worker.end()
         self.broker.close()
         self._client.close()
+        if error is not None:
+            print(self._tails(), file=sys.stderr)
 
     def use(self) -> None:
         """Let the tasks enqueue here: the stand that was entered or used last has them."""
@@ -126,12 +127,6 @@ class Stand:
         wanted = before + worker.config.processes
         wait_until(lambda: self._registered() >= wanted, 30, worker.tail)
         return worker
-
-    def end_workers(self) -> None:
-        """Stop the workers as an operator would."""
-        for worker in self.workers:
-            worker.stop()
-        self.workers.clear()
 
     def _registered(self) -> int:
         return int(self.broker.call(reading.read(self.keys, "ZCARD", self.keys.processes)))
