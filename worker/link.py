@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from taskq.broker.command import Command, Steps, script
+from taskq.broker.command import Command, Steps, run_steps, script
 from taskq.broker.connect import ServerURL
 from taskq.broker.connection import Connection
 from taskq.broker.faults import Action, Fault, Refusal, classify
@@ -85,14 +85,13 @@ class Link:
         Raises:
             TaskqError: a command met a fault.
         """
-        reply: Any = None
-        try:
-            while True:
-                (reply,) = self.exchange([steps.send(reply)])
-                if isinstance(reply, Fault):
-                    raise reply.error
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+        return run_steps(steps, self._call)
+
+    def _call(self, command: Command[Any]) -> Any:
+        (reply,) = self.exchange([command])
+        if isinstance(reply, Fault):
+            raise reply.error
+        return reply
 
     def block(self) -> None:
         """Ask for a token; the reply makes `blocking` readable."""

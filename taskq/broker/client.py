@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
 from taskq.broker.batcher import Batcher
-from taskq.broker.command import Command, Steps
+from taskq.broker.command import Command, Steps, run_steps
 from taskq.broker.commands.producing import BATCH, Envelope, Stored
 from taskq.broker.connect import ServerURL, parse_url, resolve
 from taskq.broker.executor import AsyncExecutor, Executor
@@ -99,7 +99,7 @@ class Broker:
 
     def run(self, steps: Steps[T]) -> T:
         """Send what `steps` yields, each reply going back in; give what it returns."""
-        return _finish(steps, self.call)
+        return run_steps(steps, self.call)
 
     async def arun(self, steps: Steps[T]) -> T:
         """As `run`, on the running loop."""
@@ -201,17 +201,3 @@ def _in_time(answer: Stored) -> Stored:
             f"task {answer.id} came after its time and is not stored; to run it still, enqueue it anew"
         )
     return answer
-
-
-def _finish(steps: Steps[T], call: Callable[[Command[Any]], Any]) -> T:
-    reply: Any = None
-    send: Callable[[Any], Command[Any]] = steps.send
-    try:
-        while True:
-            command = send(reply)
-            try:
-                reply, send = call(command), steps.send
-            except Exception as error:  # noqa: BLE001 - as above
-                reply, send = error, steps.throw
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]

@@ -60,6 +60,21 @@ Steps = Generator[Command[Any], Any, T]
 """What takes several commands: it yields each and is sent the decoded reply."""
 
 
+def run_steps(steps: Steps[T], call: Callable[[Command[Any]], Any]) -> T:
+    """Send what `steps` yields by `call`, each reply or error going back in; give what it returns."""
+    reply: Any = None
+    send: Callable[[Any], Command[Any]] = steps.send
+    try:
+        while True:
+            command = send(reply)
+            try:
+                reply, send = call(command), steps.send
+            except Exception as error:  # noqa: BLE001 - it is raised where the command was yielded
+                reply, send = error, steps.throw
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
 def text(reply: Any) -> str:
     """Read a bulk string."""
     return str(reply, "utf-8", "replace") if isinstance(reply, bytes) else str(reply)
