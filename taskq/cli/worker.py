@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from taskq.cli.loading import resolve_app_spec
+from taskq.cli.loading import app_options, resolve_app_spec
 from taskq.cli.values import duration_ms
 from taskq.worker.config import WorkerConfig, cpu_count, parse_queues
 
@@ -48,8 +48,6 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     milliseconds: dict[str, Any] = {"metavar": "TIME", "callback": duration_ms}
     options = (
         click.argument("spec", metavar="[MODULE:APP]", required=False),
-        click.option("-A", "--app", envvar="TASKQ_APP", metavar="MODULE:APP", help="The app, if not given before."),
-        click.option("--app-dir", envvar="TASKQ_APP_DIR", default=".", metavar="DIR", help="Put first on sys.path."),
         click.option("--namespace", envvar="TASKQ_NAMESPACE", metavar="NAME", help="In place of the app's own."),
         click.option("-Q", "--queues", metavar="LIST", help="mail,default (in order) or mail=3,default=1 (weighted)."),
         click.option("-c", "--concurrency", default=8, show_default=True, help="Tasks at once in one process."),
@@ -67,7 +65,7 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )  # fmt: skip
     for option in reversed(options):
         command = option(command)
-    return command
+    return app_options(command)
 
 
 def worker_config(
