@@ -18,7 +18,11 @@ from taskq.errors import BadName
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"  # https://www.crockford.com/base32.html
 _PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
 _RANDOM = bytes(ord(_CROCKFORD[byte & 31]) for byte in range(256))
-_latest = (0, "")  # the last ms and its ten characters: an id costs half a microsecond, not two
+_latest = (0, "")  # the last ms and its ten characters, which the next ids share
+_random_parts: list[str] = []  # the system's randomness, fetched for many ids at once
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random_parts.clear)  # a fork must not make its parent's ids
+_AT_ONCE = 64
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -76,7 +80,16 @@ def new_task_id(shard: int = 0) -> str:
     if now_ms != ms:
         prefix = _base32(now_ms, 10)
         _latest = now_ms, prefix
-    return f"{_shard_text(shard)}-{prefix}{os.urandom(16).translate(_RANDOM).decode()}"
+    return f"{_shard_text(shard)}-{prefix}{_random_part()}"
+
+
+def _random_part() -> str:
+    while True:
+        try:
+            return _random_parts.pop()  # in one step: no two threads get the same
+        except IndexError:
+            text = os.urandom(16 * _AT_ONCE).translate(_RANDOM).decode()
+            _random_parts.extend(text[at : at + 16] for at in range(0, len(text), 16))
 
 
 def new_process_id() -> str:

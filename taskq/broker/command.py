@@ -10,6 +10,8 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 Argument = str | bytes | int | float
 _INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
@@ -35,8 +37,7 @@ def script(name: str) -> Script:
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-@dataclass(frozen=True, slots=True)
-class Command(Generic[T]):
+class Command(msgspec.Struct, Generic[T], frozen=True):
     """One call of the server and how its reply is read.
 
     `name` is a script's, and `key` the shard's `meta`; with `key` empty it is a plain Redis command, only ever

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from taskq.broker.command import Command, text
 from taskq.broker.keys import Keys
@@ -23,8 +24,7 @@ _ENDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """A message on its way: its id, its list, and what `enqueue.lua` calls its options ('' for a plain task)."""
 
     id: str
@@ -56,8 +56,7 @@ def options(
     return f"{due}|{expires}|{'' if keep_ms is None else keep_ms}|{switches}|{key}"
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """What `enqueue` did with one message. `id` is the holder's where a unique key was taken."""
 
     id: str
