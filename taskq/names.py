@@ -10,8 +10,6 @@ import os
 import re
 import time
 import zlib
-from hashlib import sha256
-from urllib.parse import quote
 
 from taskq.errors import BadName
 
@@ -124,6 +122,9 @@ def unique_key(task: str, key: str) -> str:
     """
     if not key:
         raise BadName("key='' is refused: leave it out, or name what must be unique")
+    from hashlib import sha256
+    from urllib.parse import quote
+
     try:
         escaped = quote(key, safe="@,=+!~")
     except UnicodeEncodeError:

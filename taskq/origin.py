@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 
@@ -41,6 +40,8 @@ def main_module() -> str:
     file = getattr(main, "__file__", None)
     if file is None:
         return "__main__"
+    from pathlib import Path
+
     path = Path(file).resolve().with_suffix("")
     entries = sys.path if sys.flags.safe_path else sys.path[1:]
     roots = sorted({Path(entry).resolve() for entry in entries}, key=lambda root: -len(root.parts))

@@ -6,7 +6,6 @@ import random
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from taskq.clock import Duration, to_ms
@@ -121,7 +120,9 @@ def _seconds(wish: Any) -> float | None:
     if isinstance(wish, (int, float)):
         return wish
     if isinstance(wish, str) and wish:
-        return (
-            float(wish) if wish.strip().isdigit() else parsedate_to_datetime(wish).timestamp() - time.time()
-        )
+        if wish.strip().isdigit():
+            return float(wish)
+        from email.utils import parsedate_to_datetime
+
+        return parsedate_to_datetime(wish).timestamp() - time.time()
     return None

@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha1
-from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -29,7 +27,10 @@ class Script:
 @cache
 def script(name: str) -> Script:
     """Load `scripts/<name>.lua`."""
-    folder = files("taskq.broker") / "scripts"
+    from hashlib import sha1  # not before the first command: `import taskq` is to be quick
+    from pathlib import Path
+
+    folder = Path(__file__).parent / "scripts"
     text = (folder / f"{name}.lua").read_text("utf-8")
     text = _INCLUDE.sub(lambda found: (folder / f"{found[1]}.lua").read_text("utf-8"), text)
     if name != "init":

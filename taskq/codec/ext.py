@@ -23,11 +23,13 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from msgspec.msgpack import Decoder, Encoder, Ext
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 INT, TUPLE, SET, FROZENSET, DICT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_ = range(1, 12)
 
@@ -76,6 +78,8 @@ def _clock(value: datetime | time) -> time:
 def _pack_local(code: int, value: datetime | time, local: datetime | time) -> Ext:
     offset = value.utcoffset()
     offset_us = None if offset is None else offset // _MICROSECOND
+    from zoneinfo import ZoneInfo
+
     zone = value.tzinfo.key if isinstance(value.tzinfo, ZoneInfo) else None
     return Ext(code, encode((local, offset_us, zone, value.fold)))
 
@@ -141,6 +145,8 @@ def _zone(key: str | None) -> ZoneInfo | None:
         return None
     if len(key) > 64 or not _ZONE_KEY.fullmatch(key):
         raise ValueError(f"{key[:64]!r} names no time zone")
+    from zoneinfo import ZoneInfo
+
     try:
         return ZoneInfo(key)
     except (LookupError, ValueError, OSError):
