@@ -33,6 +33,8 @@ class TaskOptions:
     max_crashes: int = 3
     """How often the task may kill its process before it is dead-lettered."""
     ack: Ack = "late"
+    keep_message: bool = False
+    """Whether the message stays as long as the record of what ended, to be shown and replayed."""
 
 
 class TaskParameters(TypedDict, total=False):
@@ -53,6 +55,7 @@ class TaskParameters(TypedDict, total=False):
     result_ttl: Duration | None
     max_crashes: int
     ack: Ack
+    keep_message: bool
 
 
 def options_of(
@@ -69,6 +72,7 @@ def options_of(
     result_ttl: Duration | None = None,
     max_crashes: int = 3,
     ack: Ack = "late",
+    keep_message: bool = False,
 ) -> TaskOptions:
     """Check what a decorator was given and put it into units.
 
@@ -89,6 +93,8 @@ def options_of(
     )
     if ack not in ("late", "early", "manual"):
         raise ValueError(f"ack={ack!r}: it is 'late', 'early' or 'manual'")
+    if keep_message not in (True, False):
+        raise ValueError(f"keep_message={keep_message!r}: it is True or False")
     options = TaskOptions(
         queue=check_name("the queue", default_queue if queue is None else queue),
         priority=read_option("priority", priority, check_priority),
@@ -98,6 +104,7 @@ def options_of(
         result_ttl_ms=ms("result_ttl", result_ttl, to_ms),
         max_crashes=read_option("max_crashes", max_crashes, check_count),
         ack=ack,
+        keep_message=keep_message,
     )
     if options.max_crashes == 0:
         raise ValueError("max_crashes=0: a task is started once at least")

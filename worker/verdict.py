@@ -12,6 +12,7 @@ from taskq.retry import Reject, Retry
 from taskq.worker.job import Job
 
 _LONGEST_TEXT = 16_384
+_KEPT = {"S": "s", "C": "c", "E": "e"}
 
 
 class HardTimeout(BaseException):
@@ -37,8 +38,11 @@ class Verdict:
 
     def words(self, job: Job) -> Outcome7:
         """As `settle.lua` takes it."""
+        kind = self.kind.value
+        if job.task.options.keep_message:
+            kind = _KEPT.get(kind, kind)
         took_ms = round(self.took * 1_000)
-        return (job.id, job.g, self.kind.value, self.ms, job.task.name, took_ms, self.outcome)
+        return (job.id, job.g, kind, self.ms, job.task.name, took_ms, self.outcome)
 
 
 def remote_error(error: BaseException) -> RemoteError:

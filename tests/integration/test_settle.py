@@ -98,6 +98,33 @@ def test_giving_back_a_cancelled_task_ends_it_and_a_repeat_is_already_settled(
     assert lab.snapshot() == before
 
 
+@pytest.mark.parametrize("kind", [Kind.SUCCEEDED, Kind.CANCELLED, Kind.EXPIRED])
+def test_a_message_that_is_kept_stays_as_long_as_the_record_and_changes_nothing_else(
+    lab: Lab, task: Claimed, kind: Kind
+) -> None:
+    def kept(one: Claimed) -> list[Answer]:
+        return lab.report("p", [(one.id, one.g, kind.value.lower(), 60_000, "job", 3, b"")])
+
+    lab.enqueue("plain")
+    [plain] = lab.claim("p").tasks
+
+    assert kept(task) == kept(plain) == [COMMITTED]
+
+    assert lab.state("a") is AFTER[kind]
+    assert lab.stats() == {f"job|{kind.value}": 2}
+    assert lab.names("x:*") == lab.names("u:*") == [*lab.agenda()] == []
+    for id in ("a", "plain"):
+        assert 0 < lab.ttl(f"b:{id}") <= 60_000
+        assert abs(lab.ttl(f"b:{id}") - lab.ttl(f"t:{id}")) < 1_000
+    before = lab.snapshot()
+    assert kept(task) == [ALREADY]
+    assert [one.created for one in lab.enqueue("a", "plain")] == [False, False]
+    lab.cancel("a")
+    assert lab.reconcile("a", "plain") == 0
+    assert lab.snapshot() == before
+    assert lab.claim("q").tasks == []
+
+
 def test_the_same_outcome_twice_in_a_batch_counts_once(lab: Lab, task: Claimed) -> None:
     assert lab.settle("p", [task, task], Kind.RETRY, 60_000) == [COMMITTED, ALREADY]
     record = lab.record("a")

@@ -47,6 +47,7 @@ class TestOptions:
             result_ttl_ms=None,
             max_crashes=3,
             ack="late",
+            keep_message=False,
         )
 
     def test_durations_are_seconds_text_or_timedelta(self) -> None:
@@ -82,6 +83,7 @@ class TestOptions:
             {"max_retries": -1},
             {"retry": RetryPolicy(), "max_retries": 0.5},
             {"ack": "never"},
+            {"keep_message": "yes"},
             {"unheard_of": 1},
             {"name": "a|b"},
             {"name": ""},

@@ -122,6 +122,13 @@ def test_words_are_what_settle_takes() -> None:
     assert verdict.words(one) == (one.id, one.g, "R", 42, one.task.name, 1235, b"x")
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_the_words_of_a_task_that_keeps_its_message_say_so_where_it_ended(kind: Kind) -> None:
+    ended = kind in (Kind.SUCCEEDED, Kind.CANCELLED, Kind.EXPIRED)
+    words = Verdict(kind).words(job(gauge(keep_message=True)))
+    assert words[2] == (kind.value.lower() if ended else kind.value)
+
+
 def test_bytes_that_nobody_can_read_are_dead_lettered() -> None:
     id, g, kind, ms, task, took_ms, outcome = JUDGE.unreadable("a", 7, ValueError("no"))
     assert (id, g, kind, ms, task, took_ms) == ("a", 7, "Q", 1_000_000, "-", 0)

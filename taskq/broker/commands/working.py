@@ -138,7 +138,7 @@ def as_batch(reply: Any) -> Batch:
 
 
 Outcome7 = tuple[str, int, str, int, str, int, bytes]
-"""One outcome as `settle.lua` takes it: id, g, kind's letter, ms, task, took_ms, outcome."""
+"""One outcome as `settle.lua` takes it: id, g, kind's letter (small: the message stays), ms, task, took_ms, outcome."""
 
 
 def settle(keys: Keys, process: str, outcomes: Sequence[Outcome7]) -> Command[list[Answer]]:

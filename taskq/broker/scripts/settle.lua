@@ -3,12 +3,14 @@
 --   kind  S succeeded, F failed (dead-lettered), C cancelled, E expired: ms is how long the record stays
 --         R retry in ms, one failure more · L released unstarted · X its process died of it, one crash more
 --         K its process died, of it or of a neighbour: no charge, it runs alone next · Q unreadable: F, and quarantined
+--         s c e as S C E, and the message stays as long as the record
 -- Returns for each: 'c' committed, 'a' already (a lost reply), 'l' lost (another owns it), 'g' gone.
 -- A repeat finds the same g and owner in another state and answers 'a'. Its first write frees: a full Redis lets it through.
 --@include ending
 local process = ARGV[1]
 local HELD = P .. 'held:' .. process
 if failed(redis.pcall('HLEN', HELD)) then return redis.error_reply('TQHELD ' .. HELD .. ' has a wrong type') end
+local KEPT = { s = 'S', c = 'C', e = 'E' }
 local answers, todo, names, fields, seen, strays = {}, {}, {}, {}, {}, {}
 for i = 2, #ARGV, 7 do names[#names + 1] = P .. 't:' .. ARGV[i] end
 local records = redis.call('MGET', unpack(names))
@@ -88,10 +90,14 @@ for y = #todo, 1, -1 do
   else
     if kind == 'Q' then quarantine('message', id) state = 'F' end
     if kind == 'R' then state, ms = 'C', '600000' end
+    local kept = KEPT[kind]
+    state = kept or state
     redis.call('SET', names[x], state .. '|' .. g .. mine .. outcome, 'PX', ms)
     if state == 'F' then
       redis.call('PEXPIRE', P .. 'b:' .. id, ms)
       bury(id, queue_of(list), ms)
+    elseif kept then
+      redis.call('PEXPIRE', P .. 'b:' .. id, ms)
     else
       done[#done + 1] = P .. 'b:' .. id
     end
