@@ -304,14 +304,14 @@ def altered_scripts(
 ) -> Any:
     """Send scripts with some of their text replaced: `{"settle": ("10000", "3")}`. Each must be found."""
     copy = folder / "altered"
-    copytree(Path(command_module.__file__).parent / "scripts", copy / "scripts")
+    copytree(command_module.SCRIPTS, copy / "scripts")
     for name, (old, new) in changes.items():
         file = copy / "scripts" / f"{name}.lua"
         before = file.read_text()
         assert old in before, f"{name}.lua does not have {old!r} any more"
         file.write_text(before.replace(old, new))
     with monkeypatch.context() as patch:
-        patch.setattr(command_module, "files", lambda _package: copy)
+        patch.setattr(command_module, "SCRIPTS", str(copy / "scripts"))
         script.cache_clear()
         try:
             yield

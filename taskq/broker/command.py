@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import msgspec
 
 T = TypeVar("T")
 Argument = str | bytes | int | float
+SCRIPTS = os.path.join(os.path.dirname(__file__), "scripts")  # noqa: PTH118, PTH120 - pathlib can wait
 _INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
 
 
@@ -30,7 +32,7 @@ def script(name: str) -> Script:
     from hashlib import sha1  # not before the first command: `import taskq` is to be quick
     from pathlib import Path
 
-    folder = Path(__file__).parent / "scripts"
+    folder = Path(SCRIPTS)
     text = (folder / f"{name}.lua").read_text("utf-8")
     text = _INCLUDE.sub(lambda found: (folder / f"{found[1]}.lua").read_text("utf-8"), text)
     if name != "init":

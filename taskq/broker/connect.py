@@ -20,12 +20,16 @@ from urllib.parse import parse_qsl, unquote
 from taskq.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    import redis
     import redis.asyncio
     import redis.connection
 
 _CONNECT_TIMEOUT = 5.0  # seconds for the way to the server, TLS and login included
-_POOL_WAIT = 30.0  # seconds that a caller waits for one of the pool's connections
+
+MOST = 64
+"""How many connections a pool has at most."""
+
+POOL_WAIT = 30.0
+"""How many seconds a caller waits for one of them."""
 
 _TLS = ("rediss", "valkeys")
 _SENTINEL = "redis+sentinel"
@@ -222,18 +226,15 @@ def resolve(url: str, namespace: str) -> ServerURL:
     return parse_url(ensure(namespace, directory=Path(parsed.path) if parsed.path else None).url)
 
 
-def sync_client(url: ServerURL, *, max_connections: int = 64, timeout: float = 5.0) -> redis.Redis:
-    """Make a client that blocks; it connects at first use. `timeout`: seconds for a reply."""
-    import redis
-
-    return redis.Redis.from_pool(_pool(url, max_connections, timeout, _sync_driver()))
-
-
-def async_client(url: ServerURL, *, max_connections: int = 64, timeout: float = 5.0) -> redis.asyncio.Redis:
+def async_client(url: ServerURL, *, timeout: float = 5.0) -> redis.asyncio.Redis:
     """Make a client for the running loop; it connects at first use. `timeout`: seconds for a reply."""
     import redis.asyncio
 
-    return redis.asyncio.Redis.from_pool(_pool(url, max_connections, timeout, _async_driver()))
+    driver = _async_driver()
+    pool = driver.connection.BlockingConnectionPool(
+        max_connections=MOST, timeout=POOL_WAIT, **_arguments(url, timeout, driver)
+    )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def raw_connection(url: ServerURL, *, timeout: float | None) -> redis.connection.Connection:
@@ -279,11 +280,6 @@ def _async_driver() -> _Driver:
 
     never = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
     return _Driver(redis.asyncio.connection, redis.asyncio.sentinel, _AsyncMaster, never)
-
-
-def _pool(url: ServerURL, size: int, timeout: float, driver: _Driver) -> Any:
-    arguments = _arguments(url, timeout, driver)
-    return driver.connection.BlockingConnectionPool(max_connections=size, timeout=_POOL_WAIT, **arguments)
 
 
 def _arguments(url: ServerURL, timeout: float, driver: _Driver) -> dict[str, Any]:

@@ -11,6 +11,13 @@ from redis.exceptions import ResponseError
 
 from taskq.broker.command import Argument
 from taskq.broker.connect import ServerURL, raw_connection
+from taskq.broker.faults import DRIVER_ERRORS
+
+_pack: Any = None
+with contextlib.suppress(ImportError):
+    import hiredis
+
+    _pack = getattr(hiredis, "pack_command")  # noqa: B009 - it is typed for one word only
 
 
 class Connection:
@@ -29,7 +36,11 @@ class Connection:
 
     def send(self, *commands: Sequence[Argument]) -> None:
         """Send commands in one write."""
-        self._connection.send_packed_command(self._connection.pack_commands(commands))
+        if _pack is None:
+            packed = self._connection.pack_commands(commands)
+        else:  # as the driver does, without its detours: batches have thousands of words
+            packed = [b"".join([_pack(tuple(words)) for words in commands])]
+        self._connection.send_packed_command(packed)
 
     def read(self) -> Any:
         """Read one reply; a refusal of the server is raised as `ResponseError`, and the connection stays good."""
@@ -44,12 +55,19 @@ class Connection:
 
     def call(self, *words: Argument) -> Any:
         """Send one command and read its reply."""
-        self._connection.send_command(*words)
+        self.send(words)
         return self._connection.read_response()
 
     def pending(self) -> bool:
         """True if a reply, or a part of one, can be read now; a selector does not see what the parser has buffered."""
         return bool(self._connection.can_read(timeout=0))
+
+    def quiet(self) -> bool:
+        """True if it is open and has nothing to read: fit for the next command."""
+        try:
+            return not self.pending()
+        except DRIVER_ERRORS:
+            return False
 
     def interrupt(self) -> None:
         """Let another thread, which reads here or is about to, meet a lost connection; it closes it then.

@@ -7,10 +7,11 @@ import time
 from typing import Any, TypeVar
 
 from taskq.broker.command import Command
-from taskq.broker.connect import ServerURL, async_client, sync_client
+from taskq.broker.connect import ServerURL, async_client
 from taskq.broker.conversation import Pause, Words, conversation
 from taskq.broker.faults import DRIVER_ERRORS, breaks_connection
 from taskq.broker.namespace import Namespace
+from taskq.broker.pool import Pool
 
 T = TypeVar("T")
 
@@ -20,7 +21,7 @@ class Executor:
 
     def __init__(self, url: ServerURL, namespace: Namespace, timeout: float) -> None:
         self._where, self._namespace = url.masked, namespace
-        self._pool: Any = sync_client(url, timeout=timeout).connection_pool
+        self._pool = Pool(url, timeout)
 
     def call(self, command: Command[T], patience: float) -> T:
         """Send a command, give its decoded reply; see `conversation`."""
@@ -41,21 +42,11 @@ class Executor:
         if isinstance(turn, Pause):
             time.sleep(turn.seconds)
             return None
-        # Below the client's methods, whose reply shapes change with versions and flags: RESP2 as it came.
-        connection = self._pool.get_connection()
-        try:
-            connection.send_command(*turn)
-            return connection.read_response()
-        except BaseException as error:
-            if breaks_connection(error):  # a reply may still be on its way, and would answer the next command
-                connection.disconnect()
-            raise
-        finally:
-            self._pool.release(connection)
+        return self._pool.call(*turn)
 
     def close(self) -> None:
         """Close the pool's connections."""
-        self._pool.disconnect()
+        self._pool.close()
 
 
 class AsyncExecutor:
@@ -84,12 +75,13 @@ class AsyncExecutor:
         if isinstance(turn, Pause):
             await asyncio.sleep(turn.seconds)
             return None
+        # Below the client's methods, whose reply shapes change with versions and flags: RESP2 as it came.
         connection = await self._pool.get_connection()
         try:
             await connection.send_command(*turn)
             return await connection.read_response()
         except BaseException as error:
-            if breaks_connection(error):
+            if breaks_connection(error):  # a reply may still be on its way, and would answer the next command
                 await connection.disconnect(nowait=True)
             raise
         finally:

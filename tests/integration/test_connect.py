@@ -15,7 +15,8 @@ from redis.exceptions import ConnectionError as NotReached
 from redis.exceptions import TimeoutError as NoReply
 
 from taskq.broker import connect
-from taskq.broker.connect import ServerURL, async_client, parse_url, raw_connection, sync_client
+from taskq.broker.connect import ServerURL, async_client, parse_url, raw_connection
+from taskq.broker.pool import Pool
 from tests.servers import RedisServer, find_server
 from tests.support import wait_until
 
@@ -23,9 +24,9 @@ StartServer = Callable[..., RedisServer]
 
 
 def _ask_sync(url: ServerURL, *words: str) -> Any:
-    with sync_client(url) as client:
-        execute: Callable[..., Any] = client.execute_command
-        return execute(*words)
+    with contextlib.closing(Pool(url, 5)) as pool:
+        pool.call("PING")
+        return pool.call(*words)  # on the same connection
 
 
 def _ask_async(url: ServerURL, *words: str) -> Any:
@@ -84,10 +85,10 @@ def test_replies_are_bytes_in_resp2s_shape(redis_server: StartServer, ask: Calla
 
 
 def _increment_sync(url: ServerURL, freeze: Callable[[], None]) -> None:
-    with sync_client(url, timeout=0.2) as client:
-        client.ping()
+    with contextlib.closing(Pool(url, 0.2)) as pool:
+        pool.call("PING")
         freeze()
-        client.incr("n")
+        pool.call("INCR", "n")
 
 
 def _increment_async(url: ServerURL, freeze: Callable[[], None]) -> None:
@@ -127,12 +128,11 @@ def test_a_command_without_a_reply_is_sent_once(
 
 def test_a_pool_that_is_used_up_makes_callers_wait(redis_server: StartServer) -> None:
     server = redis_server(aof=False)
-    with sync_client(parse_url(server.url), max_connections=1) as client:
-        execute: Callable[..., Any] = client.execute_command
-        holder = threading.Thread(target=execute, args=("BLPOP", "never", "0.3"))
+    with contextlib.closing(Pool(parse_url(server.url), 5, size=1)) as pool:
+        holder = threading.Thread(target=pool.call, args=("BLPOP", "never", "0.3"))
         holder.start()
         wait_until(lambda: server.call("INFO", "clients")["blocked_clients"] == 1)
-        assert client.ping()
+        assert pool.call("PING") == b"PONG"
         holder.join()
 
 
@@ -213,22 +213,22 @@ def test_sentinels_are_asked_for_the_master_at_each_connect(
         assert ask(parsed, "INCR", "n") == number
     assert int(_ask_sync(parse_url(f"redis://127.0.0.1:{master.port}/1"), "GET", "n")) == 3
 
-    with sync_client(parsed) as client:
-        client.set("a", "b")
+    with contextlib.closing(Pool(parsed, 5)) as pool:
+        pool.call("SET", "a", "b")
         wait_until(lambda: replica.call("INFO", "replication")["master_link_status"] == "up")
         wait_until(lambda: _ask_sync(parse_url(f"redis://127.0.0.1:{replica.port}/1"), "GET", "a"))
         master.kill()
         with pytest.raises(NotReached):
-            client.set("a", "c")
-        wait_until(lambda: _is_set(client), timeout=20, message="a new master")
+            pool.call("SET", "a", "c")
+        wait_until(lambda: _is_set(pool), timeout=20, message="a new master")
     for ask in WAYS:
         assert ask(parsed, "GET", "a") == b"d"
     assert _ask_sync(parse_url(f"redis://127.0.0.1:{replica.port}/1"), "GET", "a") == b"d"
 
 
-def _is_set(client: redis.Redis) -> bool:
+def _is_set(pool: Pool) -> bool:
     with contextlib.suppress(redis.RedisError):
-        return bool(client.set("a", "d"))
+        return bool(pool.call("SET", "a", "d") == b"OK")
     return False
 
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from redis.exceptions import AuthenticationError, RedisError
 
 from taskq.broker import embedded, keeper
-from taskq.broker.connect import parse_url, resolve, sync_client
+from taskq.broker.connect import parse_url, resolve
 from taskq.broker.embedded import EmbeddedServer
 from taskq.cli.server import server as server_command
 from taskq.errors import BrokerUnavailable, ConfigurationError
@@ -48,7 +48,7 @@ def ensure(place: Path) -> Ensure:
 
 @contextlib.contextmanager
 def _client(server: EmbeddedServer) -> Generator[redis.Redis]:
-    with sync_client(parse_url(server.url)) as client:
+    with redis.Redis.from_url(server.url) as client:
         yield client
 
 
@@ -92,8 +92,8 @@ def test_a_started_server_is_durable_private_and_local(ensure: Ensure, place: Pa
             "maxmemory-policy": "noeviction",
             "save": "",
         }
-    nobody = parse_url(parse_url(server.url).masked.replace("***@", ""))
-    with sync_client(nobody) as stranger, pytest.raises(AuthenticationError):
+    nobody = parse_url(server.url).masked.replace("***@", "")
+    with redis.Redis.from_url(nobody) as stranger, pytest.raises(AuthenticationError):
         stranger.ping()
 
 
@@ -405,7 +405,7 @@ def test_an_embedded_url_resolves_to_the_namespaces_server(
     try:
         shop, other = resolve("embedded://", "shop"), resolve("embedded://", "other")
         named = resolve(f"embedded://{tmp_path}/taskq/shop", "shop")
-        with sync_client(shop) as client:
+        with redis.Redis.from_url(shop.url) as client:
             assert client.ping()
     finally:
         assert embedded.stop("shop")

@@ -24,9 +24,7 @@ from tests.proxy import Fate, Proxy, Words, all_pass, names, nth
 from tests.servers import RedisServer
 
 SCRIPTS = sorted(
-    file.stem
-    for file in Path(command_module.__file__).parent.glob("scripts/*.lua")
-    if file.stem not in ("prelude", "ending")
+    file.stem for file in Path(command_module.SCRIPTS).glob("*.lua") if file.stem not in ("prelude", "ending")
 )
 
 

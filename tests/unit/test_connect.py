@@ -6,13 +6,14 @@ import subprocess
 import sys
 import traceback
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.exceptions import RedisError
 
-from taskq.broker.connect import ServerURL, async_client, parse_url, raw_connection, resolve, sync_client
+from taskq.broker.connect import ServerURL, async_client, parse_url, raw_connection, resolve
 from taskq.errors import ConfigurationError
 
 SECRET = f"s3cret-{uuid.uuid4().hex}"
@@ -208,11 +209,6 @@ def test_no_failure_on_the_way_tells_a_secret(tmp_path: Path) -> None:
         finally:
             await client.aclose()
 
-    def synchronous(url: ServerURL) -> None:
-        with sync_client(url) as client:
-            told.append(repr(client))
-            client.ping()
-
     def asynchronous(url: ServerURL) -> None:
         asyncio.run(ping(url))
 
@@ -221,49 +217,49 @@ def test_no_failure_on_the_way_tells_a_secret(tmp_path: Path) -> None:
 
     told: list[str] = []
     for url in map(parse_url, _urls_of_nobody(tmp_path)):
-        for way in (synchronous, asynchronous, raw):
+        for way in (asynchronous, raw):
             with pytest.raises(RedisError) as failure:
                 way(url)
             told.append("".join(traceback.format_exception(failure.value)))
 
-    assert len(told) == 20
+    assert len(told) == 12
     assert SECRET not in "\n".join(told)
 
 
-@pytest.mark.parametrize("make", [sync_client, async_client])
+@pytest.fixture
+def unconnected(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Make a connection as it is before it reaches for its server."""
+    for kind in ("redis.connection.AbstractConnection", "redis.sentinel.SentinelManagedConnection"):
+        monkeypatch.setattr(f"{kind}.connect", lambda _: None)
+    return lambda url: raw_connection(parse_url(url), timeout=5)
+
+
+def _pooled(url: str) -> Any:
+    async def make() -> Any:
+        pool: Any = async_client(parse_url(url)).connection_pool
+        assert type(pool).__name__ == "BlockingConnectionPool"
+        assert 0 < pool.timeout < 60
+        return pool.make_connection()
+
+    return asyncio.run(make())
+
+
 @pytest.mark.parametrize(
     "url", ["redis://h", "rediss://h", "unix:///run/redis.sock", "redis+sentinel://h/main", "valkey://h"]
 )
-def test_every_connection_has_the_same_things_pinned(make: Any, url: str) -> None:
-    async def arguments() -> tuple[Any, dict[str, Any]]:
-        pool = make(parse_url(url)).connection_pool
-        return pool, pool.connection_kwargs
-
-    pool, given = asyncio.run(arguments())
-
-    assert type(pool).__name__ == "BlockingConnectionPool"
-    assert 0 < pool.timeout < 60
-    pinned = {
-        "protocol": 2,
-        "decode_responses": False,
-        "retry_on_timeout": False,
-        "health_check_interval": 0,
-        "client_name": "taskq",
-        "driver_info": None,
-    }
-    assert {name: given[name] for name in pinned} == pinned
-    assert given["retry"].get_retries() == 0
-    assert given["socket_connect_timeout"] == 5
-    assert given["socket_timeout"] == 5
-    assert url.startswith("unix") or given["socket_keepalive"] is True
+def test_every_connection_has_the_same_things_pinned(unconnected: Callable[[str], Any], url: str) -> None:
+    for made in (unconnected(url), _pooled(url)):
+        assert (made.protocol, made.client_name, made.driver_info) == (2, "taskq", None)
+        assert made.encoder.decode_responses is False
+        assert made.health_check_interval == 0
+        assert made.retry.get_retries() == 0
+        assert (made.socket_connect_timeout, made.socket_timeout) == (5, 5)
+        assert url.startswith("unix") or made.socket_keepalive is True
 
 
-def test_tls_is_verified_unless_the_url_says_otherwise() -> None:
-    def connection(url: str) -> Any:
-        return sync_client(parse_url(url)).connection_pool.make_connection()
-
-    verified, lax = connection("rediss://h"), connection("rediss://h?ssl_cert_reqs=none")
-    unnamed = connection("rediss://h?ssl_check_hostname=false")
+def test_tls_is_verified_unless_the_url_says_otherwise(unconnected: Callable[[str], Any]) -> None:
+    verified, lax = unconnected("rediss://h"), unconnected("rediss://h?ssl_cert_reqs=none")
+    unnamed = unconnected("rediss://h?ssl_check_hostname=false")
 
     assert (verified.cert_reqs.name, verified.check_hostname) == ("CERT_REQUIRED", True)
     assert (lax.cert_reqs.name, lax.check_hostname) == ("CERT_NONE", False)
@@ -272,12 +268,12 @@ def test_tls_is_verified_unless_the_url_says_otherwise() -> None:
 
 def test_a_certificate_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigurationError, match="ssl_ca_certs names no file"):
-        sync_client(parse_url("rediss://h?ssl_ca_certs=/nowhere/ca.pem"))
+        raw_connection(parse_url("rediss://h?ssl_ca_certs=/nowhere/ca.pem"), timeout=5)
 
 
 def test_an_embedded_url_is_no_address() -> None:
     with pytest.raises(ConfigurationError, match="resolve"):
-        sync_client(parse_url("embedded://"))
+        raw_connection(parse_url("embedded://"), timeout=5)
 
 
 def test_resolving_an_address_gives_it_as_it_is() -> None:
