@@ -50,6 +50,9 @@ log = logging.getLogger("taskq.worker")
 EXIT_NOT_LOADED = 3
 """The child's exit code when the app cannot be loaded."""
 
+_SWITCH_S = 0.001
+"""How long a task that computes may keep the interpreter while the engine wants it; Python's own 5 ms idle a slot."""
+
 
 class Report(msgspec.Struct):
     """What the first child tells the supervisor, which never imports the app."""
@@ -87,6 +90,7 @@ def slots_of(config: WorkerConfig) -> int:
 def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, first: bool) -> int:
     """Be a child until told to stop; gives the exit code."""
     set_title(config, "process")
+    sys.setswitchinterval(_SWITCH_S)
     logging.getLogger().handlers.clear()  # the supervisor's: the app may set up its own
     # A terminal's Ctrl-C reaches the whole group; the supervisor decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -98,7 +98,7 @@ class Desk:
 
     def started_ms(self, job: Job) -> int:
         """When it started, in Redis time."""
-        return self._namespace.now_ms() - round((time.monotonic() - job.started) * 1_000)
+        return self._namespace.at_ms(job.started)
 
     def raised(self, job: Job, error: BaseException, took: float) -> Verdict:
         """Judge a run that raised. What was settled before its end is not retried, whatever it does."""

@@ -11,8 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from taskq.broker.commands.working import BATCH, Answer, Kind
-from taskq.codec.values import LARGEST
+from taskq.broker.commands.working import BATCH, BATCH_BYTES, Answer, Kind
 from taskq.worker.job import Job
 from taskq.worker.ledger import Ledger
 from taskq.worker.prefetch import Prefetch
@@ -161,7 +160,8 @@ class Holdings:
         """Put outcomes on their way, a batch at most, under the name of the present life."""
         sent, outcomes = self.sent, self._outcomes
         size = sum(len(verdict.outcome) for _, verdict in sent)
-        while outcomes and len(sent) < BATCH and size < LARGEST:
+        ended = 0
+        while outcomes and len(sent) < BATCH and size < BATCH_BYTES:
             job, verdict = outcomes.popleft()
             if self._jobs.get(job.id) is not job:
                 continue  # given back, or dropped, before it ended
@@ -170,7 +170,7 @@ class Holdings:
                 if job is self._careful:
                     self._careful = None
                 if verdict.kind is not Kind.RELEASED:
-                    self._prefetch.freed()
+                    ended += 1
                 if job.outcome_given:
                     continue
             if job.process == process:
@@ -178,6 +178,8 @@ class Holdings:
                 size += len(verdict.outcome)
             else:
                 self._ledger.lost(job)
+        if ended:
+            self._prefetch.freed(ended, time.monotonic())
 
     def settled(self, answers: Sequence[Answer]) -> None:
         """Note what the server said of `sent`; start what was to be settled at its start."""

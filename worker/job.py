@@ -7,7 +7,7 @@ from typing import Any
 from taskq.message import Message
 from taskq.task import Task
 
-LONG_S = 0.010
+LONG_S = 0.025
 """Above this mean duration a task is long: it is never prefetched. A task that never ran here counts as long."""
 
 BRISK_S = 0.002

@@ -32,20 +32,21 @@ class Ledger:
     def settle(self, sent: Sequence[tuple[Job, Verdict]], answers: Sequence[Answer]) -> None:
         """Note what a settle answered."""
         for (job, verdict), answer in zip(sent, answers, strict=True):
-            if verdict.kind is not Kind.RELEASED:
-                self.settled += 1
+            if verdict.kind is Kind.RELEASED:
+                continue
+            self.settled += 1
             if answer is not Answer.COMMITTED:
                 continue
-            if verdict.kind is Kind.SUCCEEDED and self._log_tasks:
+            if verdict.kind is not Kind.SUCCEEDED:
+                _say(job, verdict)
+            elif self._log_tasks:
                 log.info("%s %s succeeded in %.1f ms", job.task.name, job.id, verdict.took * 1_000)
-            elif verdict.kind is Kind.SUCCEEDED:
+            else:
                 if not self._successes:
                     self._since = time.monotonic()
                 self._successes += 1
                 if verdict.took >= self._slowest[0]:
                     self._slowest = (verdict.took, job.task.name)
-            elif verdict.kind is not Kind.RELEASED:
-                _say(job, verdict)
         self.say()
 
     def say(self, at_once: bool = False) -> None:

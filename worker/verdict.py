@@ -89,10 +89,11 @@ class Judge:
 
     def succeeded(self, job: Job, result: bytes | None, started_ms: int, took: float) -> Verdict:
         """It returned; `result` is the codec's bytes."""
-        if self.result_ttl(job) == 0:
+        ttl = self.result_ttl(job)
+        if ttl == 0:
             result = None
         outcome = Outcome(started_ms, took * 1_000, job.attempt, result, None, job.task.name, job.process)
-        return Verdict(Kind.SUCCEEDED, self.ttl(job), took, encode_outcome(outcome))
+        return Verdict(Kind.SUCCEEDED, max(ttl, self.dedupe_ttl_ms), took, encode_outcome(outcome))
 
     def raised(self, job: Job, error: BaseException, started_ms: int, took: float) -> Verdict:
         """It raised: again later, or failed for good. What cannot be mended by running it again is not retried."""

@@ -64,4 +64,8 @@ class Namespace:
 
     def now_ms(self) -> int:
         """Redis time as of the last reply that carried it, carried on by our monotonic clock; 0 before the first."""
-        return 0 if self._offset_ms is None else round(self._offset_ms + time.monotonic() * 1_000)
+        return self.at_ms(time.monotonic())
+
+    def at_ms(self, instant: float) -> int:
+        """Redis time at an instant of our monotonic clock, in seconds; 0 before the first reply that carried it."""
+        return 0 if self._offset_ms is None else round(self._offset_ms + instant * 1_000)

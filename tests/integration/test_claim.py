@@ -225,6 +225,34 @@ def test_a_claim_looks_at_256_ids_at_most_and_wakes_another_for_the_rest(lab: La
     assert ids(lab.claim("p", 1)) == ["a300"]
 
 
+def test_a_claim_gives_a_megabyte_at_most_and_wakes_another_for_the_rest(lab: Lab) -> None:
+    lab.hello("p")
+    lab.store([Envelope(f"a{n:03}", "default:7", b"x" * 50_000) for n in range(100)])
+    lab.enqueue("z", list="default:3")
+    lab.forget_tokens()
+
+    first = lab.claim("p").tasks
+
+    assert ids(first) == [f"a{n:03}" for n in range(20)]
+    assert lab.tokens() == 1
+    assert lab.ready("default:7") == [f"a{n:03}" for n in range(20, 100)]
+    assert lab.ready("default:3") == ["z"]
+
+
+def test_messages_of_more_than_a_megabyte_do_not_stand_in_the_way(lab: Lab) -> None:
+    lab.hello("p")
+    large = [f"a{n:02}" for n in range(20)]
+    lab.store([Envelope(id, "default:5", b"x" * 1_500_000) for id in large])
+    lab.enqueue("z")
+
+    taken: list[str] = []
+    while some := lab.claim("p").tasks:
+        assert len(some) <= 4  # so many are read at a time
+        taken += ids(some)
+
+    assert taken == [*large, "z"]
+
+
 def test_left_work_leaves_one_token_and_an_empty_queue_none(lab: Lab) -> None:
     lab.hello("p")
     lab.enqueue("a", "b")

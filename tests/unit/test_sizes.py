@@ -12,7 +12,7 @@ import pytest
 from taskq import TaskQ
 from taskq.broker.command import Command
 from taskq.broker.commands.producing import Envelope
-from taskq.broker.commands.working import Kind
+from taskq.broker.commands.working import BATCH_BYTES, Kind
 from taskq.broker.namespace import Namespace
 from taskq.broker.storing import store
 from taskq.codec import CallCodec
@@ -86,7 +86,7 @@ def test_outcomes_travel_in_batches_of_bounded_size() -> None:
     jobs = [Job(f"id{n}", n, message, gauge, 0, 0, False, 0, "p", 0, 0.0) for n in range(1, 6)]
     holdings.take(jobs)
     for job in jobs:
-        holdings.submit(job, Verdict(Kind.SUCCEEDED, outcome=HALF))
+        holdings.submit(job, Verdict(Kind.SUCCEEDED, outcome=b"x" * (BATCH_BYTES // 2)))
 
     holdings.collect("p")
 

@@ -13,6 +13,9 @@ from taskq.broker.keys import PRIORITIES, Keys
 BATCH = 256
 """How many tasks one `claim` gives, and one `settle` takes, at most."""
 
+BATCH_BYTES = 1_000_000
+"""Of how many bytes; a larger message or outcome goes alone. A script that copies more holds up all others."""
+
 
 def _name(reply: bytes) -> str:
     """Read an id or a process such that `_bytes` gives the very same again: hostile bytes come as names too."""
@@ -49,6 +52,9 @@ class Answer(Enum):
     ALREADY = b"a"
     LOST = b"l"
     GONE = b"g"
+
+
+_ANSWERS = {answer.value: answer for answer in Answer}
 
 
 @dataclass(slots=True)
@@ -153,7 +159,7 @@ def settle(keys: Keys, process: str, outcomes: Sequence[Outcome7]) -> Command[li
 
 def as_answers(reply: Any) -> list[Answer]:
     """Read a settle's reply."""
-    return [Answer(answer) for answer in reply]
+    return [_ANSWERS[answer] for answer in reply]
 
 
 def start(keys: Keys, process: str, id: str, g: int) -> Command[bool]:

@@ -3,6 +3,7 @@
 -- Returns {'ok', now_ms, held, due_ms, id, g, rest, message, id, g, rest, message, …}; rest is `f|c|flags|queue:priority|expires_ms`,
 --   due_ms the time to the next entry of the agenda or -1; {'refused'}: no valid lease; {'stale'}: a lower seq than the last.
 -- A repeat (same seq) returns what still runs of that batch with that g. Its first write frees: a full Redis lets it through.
+-- Gives up to 1 MB of messages, or one that is larger: to copy more would hold up everyone else.
 -- A limit of 0 gives nothing, but leaves a token if work is ready: for a process that took one and has no slot.
 --@include ending
 local process, seq, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -82,26 +83,33 @@ if reply[4] == 0 then
 end
 
 local queues = tonumber(ARGV[4])
-local states = redis.pcall('HMGET', P .. 'queues', unpack(ARGV, 5, 4 + queues))
-if failed(states) then states = {} end
-local holds, given, looked, left, alone = {}, 0, 0, nil, false
+local holds, given, looked, left, alone, bytes = {}, 0, 0, nil, false, 0
 local mine, stamp = '|' .. process .. '|', ARGV[2] .. ':'
 -- Bytes that are no counter would raise after the first write: the fence begins anew, above all that was given.
 local counts = string.find(head[3] or '', '^[1-9]%d*$') and tonumber(head[3]) < 9e15
 
--- Take up to `share` tasks from the head of one list; returns how many ids left it.
+-- Take up to `share` tasks from the head of one list; returns how many ids left it, and how many were given.
 local function take(list, queue_priority, share)
   local ids = redis.call('LRANGE', list, 0, share - 1)
-  local names = {}
+  local names, bodies = {}, {}
   for x, id in ipairs(ids) do
     names[x] = P .. 't:' .. id
-    names[#ids + x] = P .. 'b:' .. id
+    bodies[x] = P .. 'b:' .. id
   end
-  local values = redis.call('MGET', unpack(names))
+  local records, messages, read = redis.call('MGET', unpack(names)), {}, 0
   local good, rests, bad, ended, seen, taken = {}, {}, {}, {}, {}, #ids
   for x, id in ipairs(ids) do
+    if x > read then
+      if bytes >= 1000000 then taken = x - 1 break end
+      -- Few at once, for their size is known only then.
+      for _, message in ipairs(redis.call('MGET', unpack(bodies, x, math.min(x + 3, #ids)))) do
+        read = read + 1
+        messages[read] = message
+        if message then bytes = bytes + #message end
+      end
+    end
     -- An id that stands twice in a list is given once: the second time it runs.
-    local record, message = seen[id] and 'r|0|' or values[x], values[#ids + x]
+    local record, message = seen[id] and 'r|0|' or records[x], messages[x]
     seen[id] = true
     if not record and message then
       good[#good + 1] = x
@@ -152,7 +160,7 @@ local function take(list, queue_priority, share)
       reply[#reply + 1] = id
       reply[#reply + 1] = number
       reply[#reply + 1] = rest
-      reply[#reply + 1] = values[#ids + x]
+      reply[#reply + 1] = messages[x]
     end
     redis.call('MSET', unpack(set))
     given = given + #good
@@ -161,32 +169,44 @@ local function take(list, queue_priority, share)
   return taken, #good
 end
 
-for index = 1, queues do
-  local from = 5 + queues + (index - 1) * 10
-  local queue = ARGV[4 + index]
-  if states[index] ~= 'paused' and redis.call('EXISTS', unpack(ARGV, from, from + 9)) > 0 then
-    local ready, lengths = 0, {}
-    for j = 0, 9 do
-      local length = redis.pcall('LLEN', ARGV[from + j])
-      lengths[j] = type(length) == 'number' and length or 0
-      ready = ready + lengths[j]
+-- True if one of these queues has a list, so that many empty ones cost one look.
+local function any(first, last)
+  return redis.call('EXISTS', unpack(ARGV, first * 10 + queues - 5, last * 10 + queues + 4)) > 0
+end
+
+-- Give this queue's share; true if that leaves work there.
+local function serve(index)
+  local from, queue, ready, lengths = index * 10 + queues - 5, ARGV[4 + index], 0, {}
+  if redis.pcall('HGET', P .. 'queues', queue) == 'paused' then return false end
+  for j = 0, 9 do
+    local length = redis.pcall('LLEN', ARGV[from + j])
+    lengths[j] = type(length) == 'number' and length or 0
+    ready = ready + lengths[j]
+  end
+  local servers = redis.pcall('SCARD', P .. 'serves:' .. queue)
+  if type(servers) ~= 'number' or servers < 1 then servers = 1 end
+  local share = math.min(limit - given, math.max(1, math.ceil(ready / (2 * servers))))
+  for j = 0, 9 do
+    while lengths[j] > 0 and share > 0 and looked < 256 and bytes < 1000000 and not alone do
+      local taken, good = take(ARGV[from + j], queue .. ':' .. (9 - j), math.min(share, 256 - looked, lengths[j]))
+      lengths[j] = lengths[j] - taken
+      ready = ready - taken
+      share = share - good
+      if taken == 0 then share = 0 end
     end
-    local servers = redis.pcall('SCARD', P .. 'serves:' .. queue)
-    if type(servers) ~= 'number' or servers < 1 then servers = 1 end
-    local share = math.min(limit - given, math.max(1, math.ceil(ready / (2 * servers))))
-    for j = 0, 9 do
-      while lengths[j] > 0 and share > 0 and looked < 256 and not alone do
-        local taken, good = take(ARGV[from + j], queue .. ':' .. (9 - j), math.min(share, 256 - looked, lengths[j]))
-        lengths[j] = lengths[j] - taken
-        ready = ready - taken
-        share = share - good
-        if taken == 0 then share = 0 end
+  end
+  return ready > 0
+end
+
+for first = 1, queues, 10 do
+  local last = math.min(first + 9, queues)
+  if not left and any(first, last) then
+    for index = first, last do
+      if (first == last or any(index, index)) and serve(index) then
+        -- Later queues wait for their turn: they get a slot only when this one has no work.
+        left = ARGV[4 + index]
+        break
       end
-    end
-    if ready > 0 then
-      -- Its share was given. Later queues wait for their turn: they get a slot only when this one has no work.
-      left = queue
-      break
     end
   end
 end
