@@ -19,12 +19,6 @@ with contextlib.suppress(ImportError):
 
     _pack = getattr(hiredis, "pack_command")  # noqa: B009 - it is typed for one word only
 
-_pack: Any = None  # typed too narrowly there
-with contextlib.suppress(ImportError):
-    import hiredis
-
-    _pack = hiredis.pack_command  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-
 
 class Connection:
     """Sends words and reads replies, RESP2 as they come. Not safe for threads.
