@@ -22,6 +22,8 @@ log = logging.getLogger("taskq.task")
 class Outlet(Protocol):
     """Where a task's own word on its end goes: the worker that runs it."""
 
+    is_replay: bool
+
     def ack(self, context: TaskContext) -> None:
         """Settle as succeeded, now."""
         ...
@@ -82,6 +84,11 @@ class TaskContext:
     def attempt(self) -> int:
         """Counts runs from 1."""
         return self.failures + self.crashes + 1
+
+    @property
+    def is_replay(self) -> bool:
+        """True if `taskq replay` runs a task once more that has ended."""
+        return self.outlet.is_replay
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -19,6 +19,7 @@
     ├── BadMessage                    bytes that are no message of ours
     ├── TaskNotFound (LookupError)    no such id, or its record is gone
     │   └── ResultExpired             it ran; its record's time is over
+    ├── NotReplayable                 it has not ended, or its message is gone
     ├── ResultNotStored               it ran; its result was not kept (result_ttl=0)
     ├── ResultTimeout (TimeoutError)  it has not ended yet
     ├── TaskEnded                     it ended without a result
@@ -121,6 +122,10 @@ class TaskNotFound(TaskqError, LookupError):
 
 class ResultExpired(TaskNotFound):
     """Raised when a task that was surely enqueued has ended and its record's time is over."""
+
+
+class NotReplayable(TaskqError):
+    """Raised when a task cannot be run again: it has not ended, or its message, with the arguments, is gone."""
 
 
 class ResultNotStored(TaskqError):

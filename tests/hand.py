@@ -30,7 +30,7 @@ def put(
 ) -> str:
     """Enqueue one message, and give its id. `said` are fields of the message."""
     now_ms = broker.now_ms() or time.time_ns() // 1_000_000
-    message = Message(task=task, args=encode_value(args) if args else b"", created_ms=now_ms, **said)
+    message = Message(task=task, args=encode_value([*args]) if args else b"", created_ms=now_ms, **said)
     envelope = Envelope(
         id or new_task_id(),
         f"{message.queue}:{message.priority}",
@@ -77,19 +77,20 @@ class Hand:
         [claimed] = self.take(1)
         return claimed
 
-    def succeed(self, claimed: Claimed, result: Any = None) -> None:
+    def succeed(self, claimed: Claimed, result: Any = None, *, keep: bool = False) -> None:
         outcome = Outcome(started_ms=self._broker.now_ms(), took_ms=12.0, result=encode_value(result))
-        self.settle(claimed, Kind.SUCCEEDED, outcome, 600_000)
+        self.settle(claimed, Kind.SUCCEEDED, outcome, 600_000, keep=keep)
 
-    def fail(self, claimed: Claimed, text: str = "boom") -> None:
+    def fail(self, claimed: Claimed, text: str = "boom", *, attempt: int = 1) -> None:
         error = RemoteError(
             "ValueError", text, f"Traceback (most recent call last):\n  …\nValueError: {text}\n"
         )
-        self.settle(claimed, Kind.FAILED, Outcome(took_ms=12.0, error=error), FAILED_FOR_MS)
+        self.settle(claimed, Kind.FAILED, Outcome(took_ms=12.0, attempt=attempt, error=error), FAILED_FOR_MS)
 
-    def settle(self, claimed: Claimed, kind: Kind, outcome: Outcome, ms: int) -> None:
+    def settle(self, claimed: Claimed, kind: Kind, outcome: Outcome, ms: int, *, keep: bool = False) -> None:
         task = decode_message(claimed.message).task
-        settled = (claimed.id, claimed.g, kind.value, ms, task, 12, encode_outcome(outcome))
+        letter = kind.value.lower() if keep else kind.value
+        settled = (claimed.id, claimed.g, letter, ms, task, 12, encode_outcome(outcome))
         assert self._broker.call(working.settle(self.keys, self.process, [settled])) == [Answer.COMMITTED]
 
     def park(self, claimed: Claimed) -> None:

@@ -134,6 +134,8 @@ class _Word:
 
     __slots__ = ("_desk", "_job")
 
+    is_replay = False
+
     def __init__(self, desk: Desk, job: Job) -> None:
         self._desk, self._job = desk, job
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
@@ -12,17 +11,13 @@ import msgspec
 from taskq.cli.exits import Exit
 from taskq.cli.loading import app_options
 from taskq.cli.output import compact, line, show
-from taskq.cli.server_options import Server, find_url, json_option, url_options, with_server
+from taskq.cli.server_options import Server, app_and_server, json_option, url_options, with_server
 from taskq.cli.values import duration_ms, json_of
 from taskq.errors import ResultTimeout
 from taskq.inspector import operations
 from taskq.inspector.detail import Detail, detail
 from taskq.inspector.processes import registered
 from taskq.record import State
-
-if TYPE_CHECKING:
-    from taskq.app import TaskQ
-
 
 _ENDED = {state.value for state in State if state.ended}
 
@@ -94,7 +89,7 @@ def enqueue(
     With -A the app's code checks the arguments. Without, the task must be one that workers have registered;
     with --queue it may be any.
     """
-    application, server = _application(app, app_dir, url, namespace)
+    application, server = app_and_server(app, app_dir, url, namespace)
     try:
         if name in application.tasks:
             _ = server.shards  # a server that is away is told at once; an app's own client is patient
@@ -112,22 +107,6 @@ def enqueue(
     finally:
         application.close()
         server.broker.close()
-
-
-def _application(app: str | None, app_dir: str, url: str | None, namespace: str) -> tuple[TaskQ, Server]:
-    from taskq.app import TaskQ
-    from taskq.loading import load_app
-
-    # An app reads the environment when it is made, and it counts more than code: as the command line does.
-    if url:
-        os.environ["TASKQ_REDIS_URL"] = url
-    chosen = click.get_current_context().get_parameter_source("namespace")
-    if chosen is not click.core.ParameterSource.DEFAULT:
-        os.environ["TASKQ_NAMESPACE"] = namespace
-    application = load_app(app, app_dir) if app else TaskQ("taskq", namespace=namespace)
-    namespace = application.config.namespace
-    os.environ["TASKQ_REDIS_URL"] = found = find_url(url or application.config.redis_url, namespace)
-    return application, Server(found, namespace)
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:

@@ -33,10 +33,10 @@ def line(text: str = "", *, error: bool = False) -> None:
     click.echo(printable(text), err=error)
 
 
-def lines(text: str) -> None:
+def lines(text: str, *, error: bool = False) -> None:
     """Print the last 500 lines of a text."""
     for one in text.splitlines()[-_MOST_LINES:]:
-        line(cut(one, _LONGEST_LINE))
+        line(cut(one, _LONGEST_LINE), error=error)
 
 
 def printable(text: str) -> str:

@@ -40,6 +40,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
     },
     "Act": {
         "enqueue": Entry("taskq.cli.calls", "enqueue", "Enqueue a task by its name."),
+        "replay": Entry("taskq.cli.replay", "replay", "Run a task that has ended once more, here."),
         "cancel": Entry("taskq.cli.calls", "cancel", "Cancel a task."),
         "dead": Entry("taskq.cli.dead", "dead", "List, show, requeue or purge dead letters."),
         "pause": Entry("taskq.cli.queues", "pause", "Let workers start nothing more of a queue."),

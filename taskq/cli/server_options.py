@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -16,6 +16,9 @@ from taskq.broker.keys import Keys
 from taskq.cli.output import line
 from taskq.config import AppConfig, from_environment
 from taskq.errors import BrokerError, BrokerNotConfigured, FormatMismatch
+
+if TYPE_CHECKING:
+    from taskq.app import TaskQ
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -99,6 +102,28 @@ def find_url(url: str | None, namespace: str) -> str:
         error=True,
     )
     return embedded.url
+
+
+def app_and_server(app: str | None, app_dir: str, url: str | None, namespace: str) -> tuple[TaskQ, Server]:
+    """Load the app that is named, or make one without tasks, and find the server that both talk to.
+
+    Raises:
+        ConfigurationError: the app cannot be had.
+        BrokerNotConfigured: no server is named, and no embedded one runs.
+    """
+    from taskq.app import TaskQ
+    from taskq.loading import load_app
+
+    # An app reads the environment when it is made, and it counts more than code: as the command line does.
+    if url:
+        os.environ["TASKQ_REDIS_URL"] = url
+    chosen = click.get_current_context().get_parameter_source("namespace")
+    if chosen is not click.core.ParameterSource.DEFAULT:
+        os.environ["TASKQ_NAMESPACE"] = namespace
+    application = load_app(app, app_dir) if app else TaskQ("taskq", namespace=namespace)
+    namespace = application.config.namespace
+    os.environ["TASKQ_REDIS_URL"] = found = find_url(url or application.config.redis_url, namespace)
+    return application, Server(found, namespace)
 
 
 def url_options(function: Callable[P, T]) -> Callable[P, T]:

@@ -80,7 +80,7 @@ def detail(keys: Keys, id: str) -> Steps[Detail]:
     check_id(id)
     ((record_bytes, message_bytes),) = yield lookup(keys, [id])
     if record_bytes is None and message_bytes is None:
-        yield from _refuse_absent(keys, id)
+        yield from refuse_absent(keys, id)
     unreadable: list[str] = []
     record = _read("record", _record, record_bytes, unreadable)
     message = None if message_bytes is None else _read("message", decode_message, message_bytes, unreadable)
@@ -116,7 +116,12 @@ def _read(part: str, decode: Callable[[Any], Any], data: bytes | None, unreadabl
     return None
 
 
-def _refuse_absent(keys: Keys, id: str) -> Steps[None]:
+def refuse_absent(keys: Keys, id: str) -> Steps[None]:
+    """Say why there is neither record nor message of a task.
+
+    Raises:
+        TaskNotFound: always.
+    """
     if (yield from tolerant(read(keys, "SISMEMBER", keys.limbo, id), 0)):
         raise TaskNotFound(
             f"task {id} is in limbo: its id stood in a list, but record and message are gone; it cannot run"

@@ -17,6 +17,8 @@ from taskq.message import Message
 class Kept:
     """An outlet that keeps what it is told."""
 
+    is_replay = True
+
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
 
