@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from taskq.broker.command import Command, run_steps
 from taskq.broker.commands import operating
 from taskq.broker.commands.producing import BATCH, Envelope, Stored
 from taskq.broker.commands.working import Kind
@@ -130,6 +133,22 @@ def test_a_batch_of_256_is_one_command(lab: Lab, given: dict[str, int]) -> None:
     assert len(lab.agenda()) == (2 * BATCH if given else 0)
 
 
+def test_a_client_sends_what_is_costly_in_smaller_batches(lab: Lab) -> None:
+    sent: list[int] = []
+    envelopes = [
+        Envelope(f"{number:03}", "default:5", b"m", "+60000||||" * (number % 4 > 0)) for number in range(128)
+    ]
+
+    def send(command: Command[Any]) -> Any:
+        sent.append(len(command.args) // 4)
+        return lab.call(command)
+
+    run_steps(lab.broker.store(envelopes), send)
+
+    assert sum(sent) == 128
+    assert 64 <= max(sent) < 90
+
+
 def _options(id: str, expires_in_ms: int = 0, delay_ms: int = 0) -> str:
     return f"+{delay_ms}|+{expires_in_ms}|||job:{id}" if delay_ms else ""
 
@@ -177,6 +196,14 @@ def test_a_delayed_task_wakes_only_where_it_becomes_the_next_thing_due(lab: Lab)
 
     lab.enqueue("morning", delay_ms=HOUR_MS // 2)
     assert lab.tokens() == 1
+
+
+def test_the_next_thing_due_wakes_all_whose_tasks_came_with_it(lab: Lab) -> None:
+    lab.store(
+        [Envelope("noon", "mail:5", b"", "+60000||||"), Envelope("morning", "default:5", b"", "+50000||||")]
+    )
+
+    assert (lab.tokens(), lab.tokens("mail")) == (1, 1)
 
 
 def test_a_task_whose_delay_is_over_already_is_ready(lab: Lab) -> None:

@@ -31,7 +31,7 @@ local function holder_of(key)
   return record and string.find(record, '^[wbqrp]|') and holder or nil
 end
 
-local values, lists, order, queues, extras, due_entries = {}, {}, {}, {}, {}, {}
+local values, lists, order, queues, extras, agenda, later_queues = {}, {}, {}, {}, {}, {}, {}
 local function put(list, id, front)
   local name = (front and '<' or '>') .. list
   local ids = lists[name]
@@ -74,7 +74,9 @@ for i = 2, #ARGV, 4 do
         if key ~= '' then taken[key] = id end
       end
       if later then
-        due_entries[#due_entries + 1] = { id = id, due = due, list = list }
+        agenda[#agenda + 1] = int(due)
+        agenda[#agenda + 1] = 't:' .. id
+        later_queues[queue] = true
       end
       if flags ~= '' or later then
         values[#values + 1] = P .. 't:' .. id
@@ -88,13 +90,14 @@ for i = 2, #ARGV, 4 do
 end
 if #values == 0 then return stored end
 
-redis.call('MSET', unpack(values))
+for x = 1, #values, 1000 do redis.call('MSET', unpack(values, x, math.min(x + 999, #values))) end
 for _, extra in ipairs(extras) do
   local name = P .. 'x:' .. extra.id
   redis.call('UNLINK', name)
   if extra.expires then
     redis.call('HSET', name, 'expires', int(extra.expires))
-    redis.pcall('ZADD', AGENDA, int(extra.expires), 'x:' .. extra.id)
+    agenda[#agenda + 1] = int(extra.expires)
+    agenda[#agenda + 1] = 'x:' .. extra.id
   end
   if extra.key ~= '' then
     redis.call('HSET', name, 'key', extra.key)
@@ -106,7 +109,16 @@ for _, extra in ipairs(extras) do
     end
   end
 end
-for _, entry in ipairs(due_entries) do schedule(entry.id, entry.due, entry.list) end
+for x = 1, #agenda, 1000 do
+  redis.pcall('ZADD', AGENDA, unpack(agenda, x, math.min(x + 999, #agenda)))
+end
+if next(later_queues) then
+  -- Whoever sleeps past what is due first now is woken.
+  local first = redis.pcall('ZRANGE', AGENDA, 0, 0)
+  if not failed(first) and string.sub(first[1] or '', 1, 2) == 't:' and seen[string.sub(first[1], 3)] then
+    for queue in pairs(later_queues) do queues[queue] = true end
+  end
+end
 for _, ids in ipairs(order) do
   if ids.front then
     for x = #ids, 1, -1 do redis.call('LPUSH', P .. 'q:' .. ids.list, ids[x]) end
