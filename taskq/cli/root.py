@@ -36,6 +36,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "result": Entry("taskq.cli.calls", "result", "Print the result of a task, or wait for it."),
         "workers": Entry("taskq.cli.workers", "workers", "List worker processes."),
         "registered": Entry("taskq.cli.workers", "registered", "List the tasks that workers know."),
+        "compat": Entry("taskq.cli.compat", "compat", "Check what waits against the code to be deployed."),
         "doctor": Entry("taskq.cli.doctor", "doctor", "Find what is wrong with the server or the namespace."),
     },
     "Act": {
