@@ -203,11 +203,9 @@ class Inbox:
 
     def _take(self, connection: Connection) -> None:
         inbox = self._keys.inbox(self._client)
-        first = connection.call("BLPOP", inbox, RECHECK_S)
-        if first is None:
-            return
-        rest: list[bytes] = connection.call("LPOP", inbox, _BATCH - 1) or []
-        self._look_up([text(first[1]), *map(text, rest)])
+        told = connection.call("BLMPOP", RECHECK_S, 1, inbox, "LEFT", "COUNT", _BATCH)
+        if told is not None:
+            self._look_up([text(id) for id in told[1]])
 
     def _look_up(self, ids: Sequence[str]) -> None:
         for start in range(0, len(ids), _BATCH):

@@ -446,7 +446,7 @@ def _waited_for(app: TaskQ, server: RedisServer) -> int:
 
 def _blocked(server: RedisServer) -> int:
     with server.client() as client:
-        return sum(1 for one in client.client_list() if one["cmd"] == "blpop")
+        return sum(1 for one in client.client_list() if one["cmd"] == "blmpop")
 
 
 @pytest.fixture

@@ -233,7 +233,7 @@ def blocked(server: RedisServer) -> int:
 def test_a_word_that_is_lost_with_its_connection_is_heard_of(lab: Lab, proxy: Proxy, distant: Broker) -> None:
     lab.enqueue("a")
     lost = iter([Fate.LOSE_REPLY])
-    proxy.judge = lambda words: next(lost, Fate.PASS) if names(words, "BLPOP") else Fate.PASS
+    proxy.judge = lambda words: next(lost, Fate.PASS) if names(words, "BLMPOP") else Fate.PASS
     futures = inbox_of(distant).watch(["a"])
     finish(lab)
     assert ends(futures, 10) == {"a": State.SUCCEEDED}
