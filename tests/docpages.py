@@ -1,5 +1,7 @@
 """Runs a page of the documentation as its reader would: files are written, programs and commands are run.
 
+- A `python` block that begins with `# examples/….py` shows that file, which has to have just this text; tests of its
+  own run it.
 - A `python` block that begins with `# name.py` is that file: it is written and imported, and its names join the
   page's. If its first line has a command, as in `# use.py: URL=… python use.py`, that is run and nothing imported.
 - All other `python` blocks run in one namespace; they may await. Lines `#> text` are what the block prints.
@@ -28,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# (\w+)\.py(?::.*?((?:[A-Z_]+=\S+ )*python \1\.py))?$")
+_SHOWN = re.compile(r"# (examples/\S+\.py)\n")
 _EXIT_CODE = re.compile(r"#.*\bexit code (\d+)")
 _ASSIGNMENT = re.compile(r"[A-Z_]+=")
 _OF_CI = "python3 -m venv .venv "
@@ -131,6 +134,10 @@ class Reader:
                     self._run(command, block.line)
 
     def _program(self, block: Block) -> None:
+        if shown := _SHOWN.match(block.text):
+            if block.text[shown.end() :] != (ROOT / shown[1]).read_text("utf-8"):
+                raise Untrue(f"{self._page.name}:{block.line}: {shown[1]} has another text")
+            return
         heading = _FILE.match(block.text.partition("\n")[0])
         if heading is not None:
             (self._folder / f"{heading[1]}.py").write_text(block.text)

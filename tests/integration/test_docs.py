@@ -62,6 +62,7 @@ def brings_its_own_server(page: Path) -> bool:
         ("python", "1 / 0\n", "ZeroDivisionError"),
         ("python", "# lost.py\nimport nowhere\n", "No module named 'nowhere'"),
         ("python", "# lost.py: python lost.py\nraise SystemExit(7)\n", "exit code 7, not 0"),
+        ("python", "# examples/shop.py\nprint(1)\n", "examples/shop.py has another text"),
         ("console", "$ taskq version    # exit code 4\n", "exit code 0, not 4"),
         ("console", "$ taskq queues --url nonsense\n", "exit code 2, not 0"),
         ("console", "$ taskq worker nowhere:app\n", "has ended by itself"),

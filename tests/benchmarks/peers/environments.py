@@ -15,10 +15,11 @@ import sys
 from pathlib import Path
 
 HOME = "TASKQ_PEERS_HOME"
+_STAMP = "taskq-stamp"
 
 # Exact versions: a figure, and what the documentation says of coming from one of these, holds for that version.
 PEERS: dict[str, tuple[str, ...]] = {
-    "celery": ("celery==5.7.0", "kombu==5.7.0", "redis==8.1.0", "hiredis==3.5.0"),
+    "celery": ("celery==5.7.0", "kombu[redis]==5.7.0", "redis==8.1.0", "hiredis==3.5.0"),
     "rq": ("rq==3.0.0", "redis==8.1.0", "hiredis==3.5.0"),
     "dramatiq": ("dramatiq==2.2.1", "redis==8.1.0", "hiredis==3.5.0"),
     "huey": ("huey==3.5.4", "redis==8.1.0", "hiredis==3.5.0"),
@@ -42,15 +43,27 @@ def environment(name: str) -> Path:
     """
     requirements = PEERS[name]
     folder = _home() / name
-    stamp, state = folder / "taskq-stamp", _state(requirements)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (stamp.exists() and stamp.read_text() == state):
+        if installed(name) is None:
             shutil.rmtree(folder, ignore_errors=True)
             _make(folder, requirements)
-            stamp.write_text(state)
+            (folder / _STAMP).write_text(_state(requirements))
     return folder / "bin" / "python"
+
+
+def installed(name: str) -> Path | None:
+    """Give the interpreter of a peer's environment, or None where it is not there, or is not this one's.
+
+    Raises:
+        KeyError: there is no such peer.
+    """
+    requirements = PEERS[name]
+    folder = _home() / name
+    stamp = folder / _STAMP
+    made = stamp.exists() and stamp.read_text() == _state(requirements)
+    return folder / "bin" / "python" if made else None
 
 
 def _home() -> Path:
