@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
@@ -24,12 +24,16 @@ from taskq.config import AppConfig, from_environment, server_url
 from taskq.context import warn_in_loop
 from taskq.declaring import Declaring
 from taskq.errors import ConfigurationError
+from taskq.frame import FrameCodec
+from taskq.given import read_option, read_optional
 from taskq.group import TaskGroup
 from taskq.handle import TaskHandle
 from taskq.middleware import FailureLog, Hooks, Middleware
 from taskq.names import check_name, check_task_name
 from taskq.origin import module_name, qualified_name
 from taskq.sending import Sender
+from taskq.signing import key_ring
+from taskq.sizes import Size, to_bytes
 from taskq.submitting import ReferenceCodec, callers, reference_of
 from taskq.task import Task, is_async
 
@@ -64,6 +68,11 @@ class TaskQ(Declaring):
         dedupe_ttl: how long the ids of ended tasks are remembered at least; 2 min.
         dead_ttl: how long failed tasks are kept; 14 days.
         patience: how long a command is repeated while the server is away, before it raises; 30 s.
+        signing_keys: `{id: secret}`, or `"id:secret,id:secret"`: all messages and outcomes are signed with the
+            first, and only what one of them has signed is read. `taskq keys new` makes one.
+        accept_unsigned: with signing keys, read what is not signed, too: while signing is introduced.
+        max_payload: how many bytes a message, or an outcome with its result, may take; 64 MB.
+        compress_over: compress messages and outcomes above this size, where the task says nothing.
     """
 
     def __init__(
@@ -81,6 +90,10 @@ class TaskQ(Declaring):
         dedupe_ttl: Duration = "2m",
         dead_ttl: Duration = "14d",
         patience: Duration = "30s",
+        signing_keys: Mapping[str, str | bytes] | str | None = None,
+        accept_unsigned: bool = False,
+        max_payload: Size = "64MB",
+        compress_over: Size | None = None,
     ) -> None:
         super().__init__(queue="default")
         self.name = check_name("the app", name)
@@ -93,6 +106,10 @@ class TaskQ(Declaring):
                 dedupe_ttl_ms=to_ms(dedupe_ttl),
                 dead_ttl_ms=to_ms(dead_ttl),
                 patience_ms=to_ms(patience),
+                signing_keys=key_ring(signing_keys),
+                accept_unsigned=accept_unsigned,
+                max_payload=read_option("max_payload", max_payload, to_bytes),
+                compress_over=read_optional("compress_over", compress_over, to_bytes),
             )
         )
         if isinstance(include, str):
@@ -104,6 +121,7 @@ class TaskQ(Declaring):
         self._hooks = Hooks(self.middleware)
         self._lock = threading.RLock()
         self._broker: Broker | None = None
+        self._frames: FrameCodec | None = None
         self._frozen = False
         self._queues: dict[str, tuple[str, float]] = {}
 
@@ -137,8 +155,17 @@ class TaskQ(Declaring):
         A worker does it, so that its tasks enqueue where it claims.
         """
         before, self._broker = self._broker, broker
+        self._frames = None
         self._queues.clear()
         return before
+
+    @property
+    def frames(self) -> FrameCodec:
+        """What signs, verifies and bounds what travels."""
+        if self._frames is None:
+            namespace = self.broker.namespace
+            self._frames = FrameCodec.of(self.config, namespace.name, namespace.shards)
+        return self._frames
 
     @property
     def hooks(self) -> Hooks:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from taskq.broker.command import Steps
 from taskq.config import AppConfig
+from taskq.frame import FrameCodec
 from taskq.middleware import Hooks
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ class Application(Protocol):
     def config(self) -> AppConfig: ...
     @property
     def broker(self) -> Broker: ...
+    @property
+    def frames(self) -> FrameCodec: ...
     @property
     def hooks(self) -> Hooks: ...
     def queue_of(self, task: str) -> Steps[str]: ...

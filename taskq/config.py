@@ -7,13 +7,17 @@ bare `REDIS_URL` comes last, after the code.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskq.clock import to_ms
 from taskq.errors import BrokerNotConfigured, ConfigurationError
 from taskq.names import check_name
+from taskq.sizes import to_bytes
+
+if TYPE_CHECKING:
+    from taskq.signing import KeyRing
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,18 @@ class AppConfig:
     dead_ttl_ms: int = 14 * 86_400_000
     """How long a failed task is kept among the dead letters. 14 days."""
 
+    signing_keys: KeyRing | None = None
+    """What messages and outcomes are signed with, and verified."""
+
+    accept_unsigned: bool = False
+    """With signing keys: read what is not signed, too. For the time when signing is introduced."""
+
+    max_payload: int = 64 << 20
+    """How many bytes a message, or an outcome with its result, may take. 64 MB."""
+
+    compress_over: int | None = None
+    """Messages and outcomes above this many bytes are compressed, where the task says nothing; None for none."""
+
     def __post_init__(self) -> None:
         check_name("the namespace", self.namespace)
         if self.lease_ms < 500:
@@ -53,6 +69,11 @@ class AppConfig:
         if self.dead_ttl_ms < self.dedupe_ttl_ms:
             raise ConfigurationError(
                 "dead_ttl is below dedupe_ttl: a dead letter's id must be remembered too"
+            )
+
+        if not 1_024 <= self.max_payload <= 256 << 20:
+            raise ConfigurationError(
+                f"max_payload is {self.max_payload:,} bytes; give 1KB to 256MB, and store larger data elsewhere"
             )
 
     def record_ttl_ms(self, result_ttl_ms: int | None = None) -> int:
@@ -68,8 +89,15 @@ VARIABLES = {
     "dedupe_ttl_ms": "TASKQ_DEDUPE_TTL",
     "dead_ttl_ms": "TASKQ_DEAD_TTL",
     "patience_ms": "TASKQ_PATIENCE",
+    "signing_keys": "TASKQ_SIGNING_KEYS",
+    "accept_unsigned": "TASKQ_ACCEPT_UNSIGNED",
+    "max_payload": "TASKQ_MAX_PAYLOAD",
+    "compress_over": "TASKQ_COMPRESS_OVER",
 }
-"""Which variable of the environment speaks for which field. Durations are written as `30` or `10m`."""
+"""Which variable of the environment speaks for which field. Durations are written as `30` or `10m`, sizes as `16MB`.
+Signing keys may stand in a file, which TASKQ_SIGNING_KEYS_FILE names."""
+
+_YES_OR_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
 def from_environment(config: AppConfig, environ: Mapping[str, str] | None = None) -> AppConfig:
@@ -82,8 +110,12 @@ def from_environment(config: AppConfig, environ: Mapping[str, str] | None = None
     found: dict[str, Any] = {}
     for name, variable in VARIABLES.items():
         text = environ.get(variable)
-        if text and name != "redis_url":
-            found[name] = _milliseconds(variable, text) if name.endswith("_ms") else text
+        if text and name not in ("redis_url", "signing_keys"):
+            found[name] = _READERS.get(name, _milliseconds if name.endswith("_ms") else _text)(variable, text)
+    if environ.get("TASKQ_SIGNING_KEYS") or environ.get("TASKQ_SIGNING_KEYS_FILE"):
+        from taskq.signing import keys_from
+
+        found["signing_keys"] = keys_from(environ)
     return replace(config, **found) if found else config
 
 
@@ -92,6 +124,31 @@ def _milliseconds(variable: str, text: str) -> int:
         return to_ms(float(text) if text.replace(".", "", 1).isdigit() else text)
     except ValueError as error:
         raise ConfigurationError(f"{variable}={text!r} cannot be read: {error}") from error
+
+
+def _text(_variable: str, text: str) -> str:
+    return text
+
+
+def _yes_or_no(variable: str, text: str) -> bool:
+    said = _YES_OR_NO.get(text.lower())
+    if said is None:
+        raise ConfigurationError(f"{variable}={text!r} cannot be read: it is 1 or 0")
+    return said
+
+
+def _bytes(variable: str, text: str) -> int:
+    try:
+        return to_bytes(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{variable} cannot be read: {error}") from error
+
+
+_READERS: Mapping[str, Callable[[str, str], Any]] = {
+    "accept_unsigned": _yes_or_no,
+    "max_payload": _bytes,
+    "compress_over": _bytes,
+}
 
 
 def server_url(

@@ -15,8 +15,10 @@
     ├── EnqueueUnknown                the message may or may not be stored; `.retry()` settles it
     ├── TooLate                       a repeat came after its time; nothing was stored
     ├── NotEncodable (TypeError)      a value cannot travel; the message names the path to it
+    │   └── PayloadTooLarge           a message or a result has more bytes than `max_payload`
     ├── ArgumentMismatch (TypeError)  an argument does not fit its annotation, or the signature
     ├── BadMessage                    bytes that are no message of ours
+    │   └── BadSignature              not signed by one of our keys, altered, or moved here from elsewhere
     ├── TaskNotFound (LookupError)    no such id, or its record is gone
     │   └── ResultExpired             it ran; its record's time is over
     ├── NotReplayable                 it has not ended, or its message is gone
@@ -108,12 +110,20 @@ class NotEncodable(TaskqError, TypeError):
     """Raised when a value cannot travel. The message names the path to it, as in `kwargs['user'].session`."""
 
 
+class PayloadTooLarge(NotEncodable):
+    """Raised when a message or a result has more bytes than `max_payload` allows."""
+
+
 class ArgumentMismatch(TaskqError, TypeError):
     """Raised when an argument does not fit its annotation, or the call not the signature. Never retried."""
 
 
 class BadMessage(TaskqError, ValueError):
     """Raised when bytes are no message, record or outcome of ours."""
+
+
+class BadSignature(BadMessage):
+    """Raised, where there are signing keys, when a message or an outcome is not signed, was altered, or was moved."""
 
 
 class TaskNotFound(TaskqError, LookupError):

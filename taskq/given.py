@@ -35,6 +35,7 @@ class Given(msgspec.Struct, frozen=True, omit_defaults=True):
     result_ttl_ms: int | None = None
     headers: dict[str, str] | None = None
     tags: list[str] | None = None
+    compress_over: int | None = None
 
     def wire(self, task: str) -> str:
         """Give what `enqueue.lua` is told beside the message."""
@@ -87,6 +88,11 @@ def read_option(name: str, value: Any, read: Callable[[Any], T]) -> T:
         raise
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}={value!r}: {error}") from error
+
+
+def read_optional(name: str, value: Any, read: Callable[[Any], T]) -> T | None:
+    """As `read_option`; None stays None."""
+    return None if value is None else read_option(name, value, read)
 
 
 def _instant_ms(value: datetime) -> int:

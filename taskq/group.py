@@ -16,7 +16,8 @@ from taskq.task import Task
 if TYPE_CHECKING:
     from taskq.broker.client import Broker
     from taskq.broker.command import Steps
-    from taskq.middleware import Hooks
+    from taskq.frame import FrameCodec
+from taskq.middleware import Hooks
 
 
 class TaskGroup(Declaring):
@@ -79,6 +80,10 @@ class _PromisedApp:
     @property
     def broker(self) -> Broker:
         return self._kept().broker
+
+    @property
+    def frames(self) -> FrameCodec:
+        return self._kept().frames
 
     @property
     def hooks(self) -> Hooks:

@@ -10,6 +10,7 @@ from taskq.clock import Duration, to_ms
 from taskq.codec import CallCodec
 from taskq.context import refuse_in_task, warn_in_loop
 from taskq.errors import (
+    BadSignature,
     ResultExpired,
     ResultNotStored,
     ResultTimeout,
@@ -19,7 +20,7 @@ from taskq.errors import (
     TaskNotFound,
 )
 from taskq.info import TaskInfo, describe
-from taskq.record import Record, RemoteError, State, parse_record
+from taskq.record import Outcome, Record, RemoteError, State, parse_record
 
 if TYPE_CHECKING:
     from taskq.broker.command import Steps
@@ -76,6 +77,7 @@ class TaskHandle(Generic[R]):
             ResultTimeout: it has not ended within `timeout`; this is a TimeoutError.
             TaskFailed, TaskCancelled, TaskExpired: it ended without a result.
             ResultNotStored: it succeeded, and its result was not kept.
+            BadSignature: there are signing keys, and what is said of its end is not signed by one, or was altered.
             TaskNotFound, ResultExpired: nothing is known of it, or nothing any more.
             BlockingInTask: the caller is a task itself, and does not `allow_block`.
         """
@@ -166,7 +168,9 @@ class TaskHandle(Generic[R]):
         if record is not None and record.state is State.SCHEDULED:
             keys = self.app.broker.keys_of(self.id)
             due = yield reading.read(keys, "ZSCORE", keys.agenda, f"t:{self.id}")
-        return describe(self.id, record, message, self.codec, None if due is None else int(float(due)))
+        return describe(
+            self.id, record, message, self.codec, self.app.frames, None if due is None else int(float(due))
+        )
 
     def _cancel(self) -> Steps[State]:
         ttl_ms = self.app.config.record_ttl_ms()
@@ -187,19 +191,26 @@ class TaskHandle(Generic[R]):
     def _unpack(self, end: Record | None) -> R:
         if end is None:
             raise self._unknown()
-        outcome = end.outcome
-        if end.state is State.FAILED:
-            raise self._failed(outcome.error if outcome else None)
         if end.state is State.CANCELLED:
             raise TaskCancelled(f"task {self.id} was cancelled", id=self.id)
         if end.state is State.EXPIRED:
             raise TaskExpired(f"task {self.id} expired before it started", id=self.id)
-        if outcome is None or outcome.result is None:
+        outcome = self._open(end)
+        if end.state is State.FAILED:
+            raise self._failed(outcome.error)
+        if outcome.result is None:
             raise ResultNotStored(
                 f"task {self.id} succeeded, and no result was kept (result_ttl=0, or settled before its end)"
             )
         result: R = self.codec.decode_result(outcome.result)
         return result
+
+    def _open(self, end: Record) -> Outcome:
+        try:
+            outcome, _ = end.open(self.id, self.app.frames)
+        except BadSignature as error:
+            raise BadSignature(f"task {self.id}: {error}") from None
+        return outcome
 
     def _failed(self, error: RemoteError | None) -> TaskFailed:
         error = error or RemoteError("Exception", "its worker said no more")

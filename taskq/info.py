@@ -10,7 +10,8 @@ from typing import Any
 
 from taskq.codec import CallCodec
 from taskq.errors import BadMessage, TaskqError
-from taskq.message import Message, decode_message
+from taskq.frame import FrameCodec
+from taskq.message import Message, decode_message, message_signature
 from taskq.record import Record, RemoteError, State
 
 
@@ -48,13 +49,26 @@ class TaskInfo:
     tags: tuple[str, ...] = ()
     origin: str | None = None
     """The dead letter whose work this is."""
+    signature: str | None = None
+    """Of the message, or of the outcome where that is gone: `valid`, `invalid`, `missing`, `unknown key`, or
+    `not checked` where this app has no keys; None where nothing is signed. Whatever it is, all else is shown."""
 
 
 def describe(
-    id: str, record: Record | None, message: bytes | None, codec: CallCodec, due_ms: int | None = None
+    id: str,
+    record: Record | None,
+    message: bytes | None,
+    codec: CallCodec,
+    frames: FrameCodec,
+    due_ms: int | None = None,
 ) -> TaskInfo:
     """Put together what is known. Without a record the task is queued and was never claimed."""
     facts: dict[str, Any] = {} if message is None else _of_message(message, codec)
+    queue = record.queue if record is not None and record.queue else None
+    if message is not None:
+        facts["signature"] = message_signature(message, id, queue, frames)
+    elif record is not None:
+        facts["signature"] = record.signature(id, frames)
     if record is not None:
         facts |= {"process": record.owner or None} | (
             _of_end(record) if record.state.ended else _of_life(record)
@@ -92,7 +106,10 @@ def _of_life(record: Record) -> dict[str, Any]:
 
 
 def _of_end(record: Record) -> dict[str, Any]:
-    outcome = record.outcome
+    try:
+        outcome = record.outcome
+    except BadMessage:
+        outcome = None
     if outcome is None:
         return {}
     facts: dict[str, Any] = {"attempt": outcome.attempt, "error": outcome.error}

@@ -1,17 +1,15 @@
 """The message: one enqueued call, as it travels. It never changes once it is stored.
 
-On the wire: a byte of frame version, a byte of flags, then a msgpack map with short keys. An unknown frame
-version parks the task; unknown map fields are ignored, so that releases can run side by side.
+On the wire: a frame (`taskq.frame`) around a msgpack map with short keys. An unknown frame version parks the
+task; unknown map fields are ignored, so that releases can run side by side.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from taskq.errors import BadMessage
-
-FRAME_VERSION = 1
-_FRAME = bytes((FRAME_VERSION, 0))
+from taskq.errors import BadMessage, BadSignature
+from taskq.frame import PLAIN, FrameCodec, unchecked
 
 
 class Message(
@@ -53,37 +51,63 @@ class Message(
     origin: str | None = None
 
 
-class UnknownFrame(BadMessage):
-    """Raised when a later release wrote the message: it is parked until a worker that reads it arrives."""
-
-    def __init__(self, version: int, flags: int) -> None:
-        super().__init__(
-            f"frame version {version}, flags {flags}: this release reads version {FRAME_VERSION}"
-        )
-        self.version = version
-
-
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)
 
 
 def encode_message(message: Message) -> bytes:
-    """Give the bytes that are stored."""
-    return _FRAME + _encoder.encode(message)
+    """Give the bytes that are stored where nothing is signed or compressed."""
+    return PLAIN + _encoder.encode(message)
+
+
+def seal_message(message: Message, id: str, frames: FrameCodec, compress_over: int | None = None) -> bytes:
+    """Give the bytes that are stored under `id`.
+
+    Raises:
+        PayloadTooLarge: they are more than may travel.
+    """
+    return frames.seal(_encoder.encode(message), "message", id, compress_over=compress_over)
+
+
+def open_message(data: bytes, id: str, queue: str | None, frames: FrameCodec) -> tuple[Message, bool]:
+    """Read what was stored under `id` in `queue`; gives whether its signature was verified, too.
+
+    `queue` is None where it is not known any more.
+
+    Raises:
+        UnknownFrame: the frame is of a later version, or has flags that this release does not know.
+        UnknownKey: a key that is not here has signed it.
+        BadSignature: it is not signed though there are keys, was altered, or was signed for another place.
+        BadMessage: the bytes are no message, or too many.
+    """
+    body, verified = frames.open(data, "message", id)
+    message = _decode(body, data)
+    if verified and queue is not None and message.queue != queue:
+        raise BadSignature(
+            f"the message is signed for queue {message.queue!r} and was found in {queue!r}: it was moved"
+        )
+    return message, verified
+
+
+def message_signature(data: bytes, id: str, queue: str | None, frames: FrameCodec) -> str | None:
+    """Say of a message what `FrameCodec.signature` says; one that stands in a `queue` of another name is `invalid`."""
+    said = frames.signature(data, "message", id)
+    moved = said == "valid" and queue is not None and decode_message(data).queue != queue
+    return "invalid" if moved else said
 
 
 def decode_message(data: bytes) -> Message:
-    """Read a message.
+    """Read a message without a look at its signature: for listings.
 
     Raises:
         UnknownFrame: the frame is of a later version, or has flags that this release does not know.
         BadMessage: the bytes are no message.
     """
-    if data[:2] != _FRAME:
-        if len(data) >= 2 and FRAME_VERSION <= data[0] <= 15:
-            raise UnknownFrame(data[0], data[1])
-        raise BadMessage(f"{data[:40]!r} is no message")
+    return _decode(unchecked(data), data)
+
+
+def _decode(body: bytes | memoryview, data: bytes) -> Message:
     try:
-        return _decoder.decode(memoryview(data)[2:])
+        return _decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise BadMessage(f"{data[:40]!r} is no message: {error}") from error

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 from taskq.clock import Duration, to_ms
-from taskq.given import check_count, check_priority, positive_ms, read_option
+from taskq.given import check_count, check_priority, positive_ms, read_option, read_optional
 from taskq.names import check_name
 from taskq.retry import Errors, RetryPolicy
+from taskq.sizes import Size, to_bytes
 
 Ack = Literal["late", "early", "manual"]
 """When a task is settled: after its run; at its start, so that it runs at most once; when it says so."""
@@ -35,6 +35,8 @@ class TaskOptions:
     ack: Ack = "late"
     keep_message: bool = False
     """Whether the message stays as long as the record of what ended, to be shown and replayed."""
+    compress_over: int | None = None
+    """Messages and outcomes above this many bytes are compressed; None is what the app says."""
 
 
 class TaskParameters(TypedDict, total=False):
@@ -56,6 +58,7 @@ class TaskParameters(TypedDict, total=False):
     max_crashes: int
     ack: Ack
     keep_message: bool
+    compress_over: Size | None
 
 
 def options_of(
@@ -73,16 +76,13 @@ def options_of(
     max_crashes: int = 3,
     ack: Ack = "late",
     keep_message: bool = False,
+    compress_over: Size | None = None,
 ) -> TaskOptions:
     """Check what a decorator was given and put it into units.
 
     Raises:
         ValueError: a value cannot be meant.
     """
-
-    def ms(name: str, value: Duration | None, read: Callable[[Duration], int]) -> int | None:
-        return None if value is None else read_option(name, value, read)
-
     changes: dict[str, Any] = {
         "max_retries": max_retries,
         "retry_for": retry_for,
@@ -99,12 +99,13 @@ def options_of(
         queue=check_name("the queue", default_queue if queue is None else queue),
         priority=read_option("priority", priority, check_priority),
         retry=policy,
-        timeout_ms=ms("timeout", timeout, positive_ms),
-        soft_timeout_ms=ms("soft_timeout", soft_timeout, positive_ms),
-        result_ttl_ms=ms("result_ttl", result_ttl, to_ms),
+        timeout_ms=read_optional("timeout", timeout, positive_ms),
+        soft_timeout_ms=read_optional("soft_timeout", soft_timeout, positive_ms),
+        result_ttl_ms=read_optional("result_ttl", result_ttl, to_ms),
         max_crashes=read_option("max_crashes", max_crashes, check_count),
         ack=ack,
         keep_message=keep_message,
+        compress_over=read_optional("compress_over", compress_over, to_bytes),
     )
     if options.max_crashes == 0:
         raise ValueError("max_crashes=0: a task is started once at least")

@@ -12,6 +12,7 @@ from enum import Enum
 import msgspec
 
 from taskq.errors import BadMessage
+from taskq.frame import FRAME_VERSION, PLAIN, FrameCodec, unchecked
 
 
 class State(Enum):
@@ -44,6 +45,7 @@ _LETTERS = {
     b"C": State.CANCELLED,
     b"E": State.EXPIRED,
 }
+_UNSIGNED = frozenset({State.CANCELLED, State.EXPIRED})
 _ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED})
 
 
@@ -87,14 +89,46 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Outcome)
 
 
+_FRAMED = bytes((FRAME_VERSION,))  # what is not framed begins with a msgpack map
+_LETTER_OF = {state: letter.decode() for letter, state in _LETTERS.items()}
+
+
 def encode_outcome(outcome: Outcome) -> bytes:
-    """Give the bytes that stand behind the third `|` of an ended record."""
+    """Give the bytes that stand behind the third `|` of an ended record, where they are not signed or compressed."""
     return _encoder.encode(outcome)
+
+
+def seal_outcome(
+    outcome: Outcome, id: str, g: int, letter: str, frames: FrameCodec, compress_over: int | None = None
+) -> bytes:
+    """Give the bytes of an outcome that a claim, `g`, of the task `id` came to; `letter` is that of the record.
+
+    Raises:
+        PayloadTooLarge: they are more than may travel.
+    """
+    body = encode_outcome(outcome)
+    return frames.seal(body, "outcome", id, g, letter, compress_over=compress_over, plain=b"")
+
+
+def decode_outcome(data: bytes) -> Outcome:
+    """Read an outcome without a look at its signature: for listings.
+
+    Raises:
+        BadMessage: the bytes are none.
+    """
+    return _decode(unchecked(data) if data[:1] == _FRAMED else data)
+
+
+def _decode(body: bytes | memoryview) -> Outcome:
+    try:
+        return _decoder.decode(body) if body else Outcome()
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        raise BadMessage(f"{bytes(body[:80])!r} is no outcome") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record, unpacked. `outcome` is there once the task ended, and `queue` and `priority` until then."""
+    """A record, unpacked. `ending` is there once the task ended, and `queue` and `priority` until then."""
 
     state: State
     g: int
@@ -104,7 +138,43 @@ class Record:
     failures: int = 0
     crashes: int = 0
     flags: str = ""
-    outcome: Outcome | None = None
+    ending: bytes = b""
+    """The bytes of its outcome."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What became of it, without a look at the signature; None until then.
+
+        Raises:
+            BadMessage: its bytes are no outcome.
+        """
+        return decode_outcome(self.ending) if self.state.ended else None
+
+    def signature(self, id: str, frames: FrameCodec) -> str | None:
+        """Say of the outcome what `FrameCodec.signature` says; None of what a server's script has ended."""
+        if not self.state.ended or (not self.ending and self.state in _UNSIGNED):
+            return None
+        framed = self.ending if self.ending[:1] == _FRAMED else PLAIN
+        return frames.signature(framed, "outcome", id, self.g, _LETTER_OF[self.state])
+
+    def open(self, id: str, frames: FrameCodec) -> tuple[Outcome, bool]:
+        """Read what became of the task `id`; gives whether its signature was verified, too.
+
+        A server's script, which has no key, says that a task was cancelled or has expired. Without keys nothing is
+        checked, and nothing is loaded that would have to be.
+
+        Raises:
+            BadSignature: there are keys, and it is not signed, by none of them, or was altered.
+            BadMessage: its bytes are no outcome, or too many.
+        """
+        data = self.ending
+        if not data and self.state in _UNSIGNED:
+            return Outcome(), False
+        if data[:1] == _FRAMED:
+            body, verified = frames.open(data, "outcome", id, self.g, _LETTER_OF[self.state])
+            return _decode(body), verified
+        frames.check_unsigned("outcome")
+        return _decode(frames.bounded(data)), False
 
 
 def parse_record(data: bytes) -> Record:
@@ -117,8 +187,7 @@ def parse_record(data: bytes) -> Record:
         letter, g, owner, rest = data.split(b"|", 3)
         state = _LETTERS[letter]
         if state.ended:
-            outcome = _decoder.decode(rest) if rest else Outcome()
-            return Record(state, int(g), owner.decode(), outcome=outcome)
+            return Record(state, int(g), owner.decode(), ending=rest)
         where, failures, crashes, flags = rest.split(b"|")
         queue, _, priority = where.partition(b":")
         return Record(
@@ -131,5 +200,5 @@ def parse_record(data: bytes) -> Record:
             crashes=int(crashes),
             flags=flags.decode(),
         )
-    except (ValueError, KeyError, RecursionError) as error:  # msgspec's errors are ValueErrors
+    except (ValueError, KeyError) as error:
         raise BadMessage(f"{data[:80]!r} is no record") from error

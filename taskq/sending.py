@@ -17,7 +17,7 @@ from taskq.context import warn_in_loop
 from taskq.errors import EnqueueUnknown
 from taskq.given import NOTHING, Given, give
 from taskq.handle import TaskHandle
-from taskq.message import Message, encode_message
+from taskq.message import Message, seal_message
 from taskq.middleware import run as run_hooks
 from taskq.names import new_task_id, shard_of
 
@@ -52,6 +52,7 @@ class Sender(Generic[P, R]):
         Raises:
             ArgumentMismatch: the arguments do not fit the function. Nothing was sent.
             NotEncodable: an argument cannot travel; the message names the path to it. Nothing was sent.
+            PayloadTooLarge: it takes more bytes than `max_payload`. Nothing was sent. It is a NotEncodable.
             EnqueueUnknown: no answer came; it may be stored or not. `.retry()` of the error settles it.
             Backpressure: the server is full; nothing was stored.
             BrokerNotConfigured: no server was named.
@@ -197,7 +198,8 @@ class Sender(Generic[P, R]):
         task_id = given.id or new_task_id(self._shard(app.config.shards))
         if hooks := app.hooks.before_enqueue:
             run_hooks(hooks, task_id, message)
-        envelope = Envelope(task_id, f"{queue}:{self.priority}", encode_message(message), self._wire)
+        data = seal_message(message, task_id, app.frames, given.compress_over)
+        envelope = Envelope(task_id, f"{queue}:{self.priority}", data, self._wire)
         return Parcel(self, envelope, message)
 
     def _shard(self, shards: int) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from taskq.application import Application
 from taskq.clock import Duration
 from taskq.codec import CallCodec
+from taskq.given import NOTHING, Given
 from taskq.handle import TaskHandle
 from taskq.options import TaskOptions
 from taskq.sending import Sender
@@ -26,7 +27,8 @@ class Task(Sender[P, R]):
     """
 
     def __init__(self, app: Application, name: str, function: Callable[P, Any], options: TaskOptions) -> None:
-        super().__init__(app, name, CallCodec(function), options.queue, options.priority)
+        given = Given(compress_over=options.compress_over) if options.compress_over is not None else NOTHING
+        super().__init__(app, name, CallCodec(function), options.queue, options.priority, given)
         self.function = function
         self.options = options
         self.is_async = is_async(function)

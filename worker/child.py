@@ -34,7 +34,7 @@ from taskq.worker.config import WorkerConfig
 from taskq.worker.desk import Desk
 from taskq.worker.engine import Engine
 from taskq.worker.holdings import Holdings
-from taskq.worker.intake import Intake
+from taskq.worker.intake import Intake, names_of
 from taskq.worker.ledger import Ledger
 from taskq.worker.life import Life
 from taskq.worker.link import Link
@@ -43,7 +43,7 @@ from taskq.worker.prefetch import Prefetch
 from taskq.worker.testimony import Testimony
 from taskq.worker.threads import ThreadRunner
 from taskq.worker.timeouts import Timeouts
-from taskq.worker.verdict import Judge
+from taskq.worker.verdict import judge_of
 
 log = logging.getLogger("taskq.worker")
 
@@ -211,13 +211,13 @@ class Process:
     def _engine(self, loop: asyncio.AbstractEventLoop, state: Any) -> Engine:
         config, report, app = self._config, self._report, self._app
         namespace, keys = self._broker.namespace, self._broker.keys[0]
-        judge = Judge(app.config.result_ttl_ms, app.config.dedupe_ttl_ms, app.config.dead_ttl_ms)
+        judge = judge_of(app)
         life = Life(
             keys,
             lease_ms=report.lease_ms,
             queues=report.queues,
             weights=config.weights,
-            tasks={task.name: task.options.queue for task in app.tasks.values()},
+            tasks=names_of(app),
             info=self._info(),
         )
         ledger = Ledger(config.log_tasks)

@@ -124,9 +124,9 @@ class Desk:
             return self.judge.raised(job, error, self.started_ms(job), took)
         try:
             result = job.task.codec.encode_result(value)
+            return self.judge.succeeded(job, result, self.started_ms(job), took)
         except Exception as error:  # noqa: BLE001 - whatever a value's own code raises
             return self.judge.raised(job, error, self.started_ms(job), took)
-        return self.judge.succeeded(job, result, self.started_ms(job), took)
 
 
 class _Word:

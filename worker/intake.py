@@ -8,15 +8,26 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from taskq.app import TaskQ
 from taskq.broker.commands.working import Claimed, Kind, Outcome7, Rest, parse_rest
-from taskq.errors import BadMessage, BadName, CrashedTooOften
-from taskq.message import Message, UnknownFrame, decode_message
+from taskq.errors import BadMessage, BadName, BadSignature, CrashedTooOften
+from taskq.frame import UnknownFrame, UnknownKey
+from taskq.message import Message, open_message
 from taskq.names import check_task_name
+from taskq.signing import KNOWS_KEY
 from taskq.task import Task
 from taskq.worker.job import Gauge, Job
 from taskq.worker.verdict import Judge, Verdict
 
 log = logging.getLogger("taskq.worker")
+
+
+def names_of(app: TaskQ) -> dict[str, str]:
+    """Give what a process registers as known: the app's tasks, each with its queue, and the keys that it has."""
+    names = {task.name: task.options.queue for task in app.tasks.values()}
+    for key_id in keys.ids if (keys := app.frames.keys) else ():
+        names[KNOWS_KEY + key_id] = "default"
+    return names
 
 
 @dataclass(slots=True)
@@ -40,6 +51,7 @@ class Intake:
         self._gauges = {name: Gauge(task) for name, task in tasks.items()}
         self._tasks = tasks
         self._judge = judge
+        self._frames = judge.frames
         self._rest = lru_cache(1024)(parse_rest)  # the same few bytes for every plain task
 
     def take(self, claimed: Sequence[Claimed], process: str, epoch: int, now: float) -> Taken:
@@ -47,20 +59,28 @@ class Intake:
         taken = Taken()
         for one in claimed:
             try:
-                message = decode_message(one.message)
                 rest = self._rest(one.rest)
+                message, signed = open_message(one.message, one.id, rest.queue, self._frames)
                 gauge = self._gauges.get(message.task) or self._declared_late(message.task)
             except UnknownFrame as error:
                 taken.unknown.append((one, f"frame:{error.version}"))  # a worker that reads it registers that
                 continue
+            except UnknownKey as error:
+                log.error(
+                    "task %s is not run, and set aside until a worker with that key starts: %s", one.id, error
+                )
+                taken.unknown.append((one, KNOWS_KEY + error.key_id))
+                continue
             except (BadMessage, BadName, ValueError) as error:
-                log.error("task %s cannot be read and is quarantined: %s", one.id, error)
+                why = "is not run" if isinstance(error, BadSignature) else "cannot be read"
+                log.error("task %s %s and is quarantined: %s", one.id, why, error)
                 taken.unreadable.append(self._judge.unreadable(one.id, one.g, error))
                 continue
             if gauge is None:
                 taken.unknown.append((one, message.task))
                 continue
             job = self._job(one, message, gauge, rest, process, epoch, now)
+            job.signed = signed
             if rest.crashes >= job.task.options.max_crashes:
                 died = CrashedTooOften(
                     f"{rest.crashes} times its process died, or had to be killed, while it ran"

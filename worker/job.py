@@ -52,6 +52,7 @@ class Job:
         "outcome_given",
         "process",
         "received",
+        "signed",
         "slot",
         "soft_ms",
         "started",
@@ -88,6 +89,8 @@ class Job:
         options = self.task.options
         self.hard_ms = options.timeout_ms if message.timeout_ms is None else message.timeout_ms
         self.soft_ms = options.soft_timeout_ms
+        self.signed = False
+        """Its message's signature was verified."""
         self.started = 0.0
         """Monotonic seconds, 0 until it starts."""
         self.cancelled = False

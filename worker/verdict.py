@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from taskq.application import Application
 from taskq.broker.commands.working import Kind, Outcome7
 from taskq.errors import ArgumentMismatch, BadMessage, NotEncodable, TaskTimeout
-from taskq.record import Outcome, RemoteError, encode_outcome
+from taskq.frame import FrameCodec
+from taskq.record import Outcome, RemoteError, seal_outcome
 from taskq.retry import Reject, Retry
 from taskq.worker.job import Job
 
 _LONGEST_TEXT = 16_384
 _KEPT = {"S": "s", "C": "c", "E": "e"}
+_UNREADABLE_ENDS = "F"  # the state that `settle.lua` makes of Q
 
 
 class HardTimeout(BaseException):
@@ -45,12 +48,12 @@ class Verdict:
         return (job.id, job.g, kind, self.ms, job.task.name, took_ms, self.outcome)
 
 
-def remote_error(error: BaseException) -> RemoteError:
-    """Give an exception as text, cut in the middle where it is very long."""
+def remote_error(error: BaseException, longest: int = _LONGEST_TEXT) -> RemoteError:
+    """Give an exception as text, cut in the middle where it is longer than `longest` characters."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     frames = "".join(traceback.format_exception(error)) if error.__traceback__ else ""
-    return RemoteError(name, _cut(_text(error)), _cut(frames))
+    return RemoteError(name, _cut(_text(error), longest), _cut(frames, longest))
 
 
 def _text(error: BaseException) -> str:
@@ -60,11 +63,11 @@ def _text(error: BaseException) -> str:
         return f"<{type(error).__name__} whose text cannot be made>"
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, longest: int) -> str:
     text = text.encode("utf-8", "replace").decode("utf-8")
-    if len(text) <= _LONGEST_TEXT:
+    if len(text) <= longest:
         return text
-    half = _LONGEST_TEXT // 2
+    half = longest // 2
     return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
 
 
@@ -75,6 +78,8 @@ class Judge:
     result_ttl_ms: int
     dedupe_ttl_ms: int
     dead_ttl_ms: int
+    frames: FrameCodec = field(default_factory=FrameCodec)
+    """What signs outcomes, and bounds them."""
 
     def result_ttl(self, job: Job) -> int:
         """How long the result of a job is kept, 0 for not at all."""
@@ -88,12 +93,17 @@ class Judge:
         return max(self.result_ttl(job), self.dedupe_ttl_ms)
 
     def succeeded(self, job: Job, result: bytes | None, started_ms: int, took: float) -> Verdict:
-        """It returned; `result` is the codec's bytes."""
+        """It returned; `result` is the codec's bytes.
+
+        Raises:
+            PayloadTooLarge: they are more than may travel.
+        """
         ttl = self.result_ttl(job)
         if ttl == 0:
             result = None
         outcome = Outcome(started_ms, took * 1_000, job.attempt, result, None, job.task.name, job.process)
-        return Verdict(Kind.SUCCEEDED, max(ttl, self.dedupe_ttl_ms), took, encode_outcome(outcome))
+        sealed = self._sealed(job, Kind.SUCCEEDED, outcome)
+        return Verdict(Kind.SUCCEEDED, max(ttl, self.dedupe_ttl_ms), took, sealed)
 
     def raised(self, job: Job, error: BaseException, started_ms: int, took: float) -> Verdict:
         """It raised: again later, or failed for good. What cannot be mended by running it again is not retried."""
@@ -114,15 +124,26 @@ class Judge:
         self, job: Job, kind: Kind, error: BaseException | None = None, started_ms: int = 0, took: float = 0.0
     ) -> Verdict:
         """It came to an end without a result: failed, cancelled or expired."""
-        text = None if error is None else remote_error(error)
+        text = None if error is None else remote_error(error, self.frames.longest_text)
         outcome = Outcome(started_ms, took * 1_000, job.attempt, None, text, job.task.name, job.process)
         ttl = self.dead_ttl_ms if kind is Kind.FAILED else self.ttl(job)
-        return Verdict(kind, ttl, took, encode_outcome(outcome), error)
+        return Verdict(kind, ttl, took, self._sealed(job, kind, outcome), error)
+
+    def _sealed(self, job: Job, kind: Kind, outcome: Outcome) -> bytes:
+        compress_over = job.task.options.compress_over
+        return seal_outcome(outcome, job.id, job.g, kind.value, self.frames, compress_over)
 
     def unreadable(self, id: str, g: int, error: Exception) -> Outcome7:
         """What no worker of this release can read is dead-lettered and quarantined."""
-        outcome = encode_outcome(Outcome(error=remote_error(error)))
-        return (id, g, Kind.UNREADABLE.value, self.dead_ttl_ms, "-", 0, outcome)
+        outcome = Outcome(error=remote_error(error, self.frames.longest_text))
+        sealed = seal_outcome(outcome, id, g, _UNREADABLE_ENDS, self.frames)
+        return (id, g, Kind.UNREADABLE.value, self.dead_ttl_ms, "-", 0, sealed)
+
+
+def judge_of(app: Application) -> Judge:
+    """Make the judge of an app's workers."""
+    config = app.config
+    return Judge(config.result_ttl_ms, config.dedupe_ttl_ms, config.dead_ttl_ms, app.frames)
 
 
 def _timeout(job: Job, error: HardTimeout) -> TaskTimeout:

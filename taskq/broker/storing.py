@@ -9,7 +9,7 @@ from taskq.broker.command import Steps
 from taskq.broker.commands.producing import BATCH, Envelope, Stored, enqueue
 from taskq.broker.keys import Keys
 from taskq.broker.namespace import Namespace
-from taskq.codec.values import LARGEST
+from taskq.frame import LARGEST
 
 VALIDITY_MS = 60_000
 """How long after its making a message may first be stored. Over the 30 s that clients repeat, under the 120 s

@@ -13,7 +13,8 @@ from taskq.cli.loading import app_options
 from taskq.cli.output import compact, line, show
 from taskq.cli.server_options import Server, app_and_server, json_option, url_options, with_server
 from taskq.cli.values import duration_ms, json_of
-from taskq.errors import ResultTimeout
+from taskq.errors import BadSignature, ResultTimeout
+from taskq.frame import FrameCodec
 from taskq.inspector import operations
 from taskq.inspector.detail import Detail, detail
 from taskq.inspector.processes import registered
@@ -103,7 +104,7 @@ def enqueue(
             return None
         if not as_json:
             line(f"taskq: waiting for {handle.id}", error=True)
-        return _finish(_await_end(server, handle.id, timeout), as_json)
+        return _finish(_await_end(server, handle.id, timeout), as_json, server.frames)
     finally:
         application.close()
         server.broker.close()
@@ -145,13 +146,15 @@ def result(server: Server, id: str, wait: bool, timeout: int | None, as_json: bo
     Exit code 1 if it ended without one, 4 if it has not ended yet.
     """
     if wait or timeout is not None:
-        return _finish(_await_end(server, id, timeout), as_json)
-    return _finish(server.run(detail(server.keys_of(id), id)), as_json)
+        return _finish(_await_end(server, id, timeout), as_json, server.frames)
+    return _finish(server.run(detail(server.keys_of(id), id, server.frames)), as_json, server.frames)
 
 
 def _await_end(server: Server, id: str, timeout_ms: int | None) -> Detail:
     keys = server.keys_of(id)
-    found = server.run(detail(keys, id))  # says what is wrong with an id of which nothing is known
+    found = server.run(
+        detail(keys, id, server.frames)
+    )  # says what is wrong with an id of which nothing is known
     if found.state in _ENDED:
         return found
     future = server.broker.inbox_of(id).watch([id])[id]
@@ -159,10 +162,15 @@ def _await_end(server: Server, id: str, timeout_ms: int | None) -> Detail:
         future.result(None if timeout_ms is None else timeout_ms / 1_000)
     except TimeoutError:
         raise ResultTimeout(f"task {id} has not ended within {timeout_ms} ms: it is {found.state}") from None
-    return server.run(detail(keys, id))
+    return server.run(detail(keys, id, server.frames))
 
 
-def _finish(found: Detail, as_json: bool) -> int:
+def _finish(found: Detail, as_json: bool, frames: FrameCodec) -> int:
+    refused = {"invalid", "unknown key"} if frames.accepts_unsigned else {"invalid", "unknown key", "missing"}
+    if found.signature in refused:
+        raise BadSignature(
+            f"what is said of task {found.id} is not to be trusted: signature {found.signature}"
+        )
     error = f"{found.error.type}: {found.error.message}" if found.error else None
     outcome = Outcome(
         id=found.id,

@@ -16,6 +16,7 @@ from taskq.cli.output import compact, show, table
 from taskq.cli.project import FILE, check_table, defaults, project_table
 from taskq.cli.server_options import json_option, url_options
 from taskq.config import VARIABLES, AppConfig, from_environment
+from taskq.signing import FILE_VARIABLE, KeyRing
 
 _CONFIGURABLE = ("worker", "dev")
 _SHOWN_ONCE = ("url", "namespace", "app", "app_dir")
@@ -78,10 +79,13 @@ def _of_app(
     yield _namespace(ctx, namespace, code, app)
     yield _url(ctx, url, told, app)
     for name, variable in VARIABLES.items():
-        if name.endswith("_ms"):
+        if name not in ("namespace", "redis_url"):
             value = getattr(told, name)
             by_code = code is not None and value != getattr(plain, name)
             source = f"app {app}" if by_code else "default"
+            if name == "signing_keys" and os.environ.get(FILE_VARIABLE):
+                variable = FILE_VARIABLE
+            value = list(value.ids) if isinstance(value, KeyRing) else value  # their ids, never the secrets
             yield Setting(name, value, f"environment {variable}" if os.environ.get(variable) else source)
 
 

@@ -9,7 +9,7 @@ from taskq.cli.asking import confirm, yes_option
 from taskq.cli.exits import Exit
 from taskq.cli.output import cut, instant, line, show, table
 from taskq.cli.server_options import Server, with_server
-from taskq.cli.tasks import show_detail
+from taskq.cli.tasks import show_detail, with_signature
 from taskq.errors import BadMessage, TaskNotFound
 from taskq.inspector import dead as letters
 from taskq.inspector.dead import Requeued
@@ -38,7 +38,9 @@ def dead() -> None:
 @with_server
 def list_letters(server: Server, queue: str, name: str, limit: int, as_json: bool) -> None:
     """List dead letters, the one that failed last first."""
-    steps = list_tasks(server.shards, [State.FAILED], Filter(queue=queue, task=name), limit)
+    steps = list_tasks(
+        server.shards, [State.FAILED], Filter(queue=queue, task=name), limit, None, server.frames
+    )
     show(as_json, server.run(steps), _show_list)
 
 
@@ -50,7 +52,7 @@ def _show_list(found: Listing) -> None:
             row.queue,
             row.attempt,
             instant(row.ended_ms),
-            cut(row.error or "", 60),
+            cut(with_signature(row, row.error or ""), 60),
         )
         for row in found.tasks
     ]
@@ -71,7 +73,7 @@ def show_letter(server: Server, id: str, as_json: bool) -> None:
     """Show a dead letter: its arguments, its error, the traceback."""
     keys = server.keys_of(id)
     server.run(letters.find(keys, id))
-    show(as_json, server.run(detail(keys, id)), show_detail)
+    show(as_json, server.run(detail(keys, id, server.frames)), show_detail)
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -98,8 +100,10 @@ def requeue_letters(
     if ids:
         report = _requeue_each(server, ids)
     else:
-        requeued, refused = server.run(letters.requeue_all(server.shards, wanted, server.keep_ms))
-        report = Report(requeued, dict.fromkeys(refused, "its message is gone or unreadable"))
+        requeued, refused = server.run(
+            letters.requeue_all(server.shards, wanted, server.keep_ms, server.frames)
+        )
+        report = Report(requeued, refused)
     show(as_json, report, _show_report)
     return Exit.NO if report.refused else Exit.OK
 
@@ -111,7 +115,8 @@ def _requeue_each(server: Server, ids: tuple[str, ...]) -> Report:
         keys = server.keys_of(task_id)
         try:
             queue = server.run(letters.find(keys, task_id))
-            requeued.append(server.run(letters.requeue(keys, queue, task_id, server.keep_ms)))
+            steps = letters.requeue(keys, queue, task_id, server.keep_ms, server.frames)
+            requeued.append(server.run(steps))
         except (TaskNotFound, BadMessage) as error:
             refused[task_id] = str(error)
     return Report(requeued, refused)

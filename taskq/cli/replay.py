@@ -31,7 +31,7 @@ def replay(
     spec = resolve_app_spec(None, app)
     application, server = app_and_server(spec, app_dir, url, namespace)
     try:
-        ended = server.run(find_ended(server.keys_of(id), id))
+        ended = server.run(find_ended(server.keys_of(id), id, application.frames))
         set_up_logs(WorkerConfig(app=spec))
         line(
             f"taskq: {id} runs here once more: what {ended.message.task} does to the world, it does again",

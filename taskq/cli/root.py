@@ -52,6 +52,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "config": Entry(
             "taskq.cli.config", "config", "Show every setting, its value and where it comes from."
         ),
+        "keys": Entry("taskq.cli.keys", "keys", "Make keys that messages are signed with."),
         "completion": Entry("taskq.cli.about", "completion", "Print the completion script of a shell."),
         "version": Entry("taskq.cli.about", "version", "Print the versions of what runs here."),
     },

@@ -16,6 +16,7 @@ from taskq.broker.keys import Keys
 from taskq.cli.output import line
 from taskq.config import AppConfig, from_environment
 from taskq.errors import BrokerError, BrokerNotConfigured, FormatMismatch
+from taskq.frame import FrameCodec
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
@@ -54,7 +55,17 @@ class Server:
     @property
     def keep_ms(self) -> int:
         """How long what is known of a task that is ended by hand stays known."""
-        return from_environment(AppConfig(namespace=self.namespace)).record_ttl_ms()
+        return self.config.record_ttl_ms()
+
+    @property
+    def config(self) -> AppConfig:
+        """What the environment says."""
+        return from_environment(AppConfig(namespace=self.namespace))
+
+    @property
+    def frames(self) -> FrameCodec:
+        """What signs and verifies, with the keys that the environment names."""
+        return FrameCodec.of(self.config, self.namespace, len(self.shards))
 
     def keys_of(self, id: str) -> Keys:
         """The keys of the shard that `id` lives on."""

@@ -42,7 +42,9 @@ def tasks(
     the output says "partial". Of what succeeded, was cancelled or expired, the last few thousand are known.
     """
     wanted = Filter(queue=queue, task=name, tag=tag)
-    steps = list_tasks(server.shards, [State(state) for state in dict.fromkeys(states)], wanted, limit)
+    steps = list_tasks(
+        server.shards, [State(state) for state in dict.fromkeys(states)], wanted, limit, None, server.frames
+    )
     show(as_json, server.run(steps), _show)
 
 
@@ -64,7 +66,15 @@ def _cells(row: Row) -> tuple[str | int | None, ...]:
     about = row.error or (f"in {row.process}" if row.process else "")
     if row.took_ms is not None and not row.error:
         about = f"took {span(row.took_ms)}"
+    about = with_signature(row, about)
     return (row.id, row.state, row.task, where, row.attempt, _when(row), cut(about, 60))
+
+
+def with_signature(row: Row, about: str) -> str:
+    """Say before a row's detail what there is to say of its signature; of a valid one nothing."""
+    if row.signature in (None, "valid"):
+        return about
+    return f"signature {row.signature}" + (f"; {about}" if about else "")
 
 
 def _when(row: Row) -> str | None:
@@ -80,7 +90,7 @@ def _when(row: Row) -> str | None:
 @with_server
 def task(server: Server, id: str, as_json: bool) -> None:
     """Show everything known of the task ID: where it stands, its arguments, its outcome."""
-    show(as_json, server.run(detail(server.keys_of(id), id)), show_detail)
+    show(as_json, server.run(detail(server.keys_of(id), id, server.frames)), show_detail)
 
 
 def show_detail(found: Detail) -> None:
@@ -110,6 +120,7 @@ def show_detail(found: Detail) -> None:
             ("max retries", found.max_retries),
             ("timeout", span(found.timeout_ms)),
             ("origin", found.origin),
+            ("signature", found.signature),
             ("kept for", span(found.keep_ms)),
             ("unreadable", ", ".join(found.unreadable)),
             ("result", compact(found.result, _ARGS_WIDTH) if found.has_result else None),

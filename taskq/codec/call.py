@@ -9,7 +9,7 @@ from typing import Any
 from taskq.codec import ext
 from taskq.codec.plan import Plan
 from taskq.codec.reading import Reader
-from taskq.codec.values import MSGPACK, bounded, encode_value
+from taskq.codec.values import MSGPACK, encode_value
 from taskq.codec.writing import write_args, write_kwargs
 from taskq.errors import ArgumentMismatch, ConfigurationError
 
@@ -50,8 +50,8 @@ class CallCodec:
         if (len(args), *kwargs) not in plan.shapes:
             plan.bind(args, kwargs)
         return (
-            bounded(write_args(plan, args), "args") if args else b"",
-            bounded(write_kwargs(plan, kwargs), "kwargs") if kwargs else b"",
+            write_args(plan, args) if args else b"",
+            write_kwargs(plan, kwargs) if kwargs else b"",
         )
 
     def decode_call(self, args: bytes, kwargs: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -72,7 +72,7 @@ class CallCodec:
         """
         if value is None:
             return _NONE
-        return bounded(encode_value(value, "result", closed=self._plan.result.closed), "result")
+        return encode_value(value, "result", closed=self._plan.result.closed)
 
     def decode_result(self, data: bytes) -> Any:
         """Decode what `encode_result` wrote.

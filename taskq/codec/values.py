@@ -13,10 +13,6 @@ from taskq.errors import BadMessage, NotEncodable
 MSGPACK = b"\x01"
 """The codec byte of msgpack. 2 is kept for signed cloudpickle."""
 
-LARGEST = 64 * 1024 * 1024
-"""How many bytes arguments or a result may take, and about how many one command carries: a server hangs up on what
-is too large for it (512 MB a value, 1 GB a command), and whoever repeats that command would never get on."""
-
 _untyped = Decoder(ext_hook=ext.unpack).decode
 
 
@@ -42,20 +38,6 @@ def write(walked: Any, path: str) -> bytes:
         return MSGPACK + ext.encode(walked)
     except Exception as error:
         raise NotEncodable(f"{path} cannot be encoded: {error}") from error
-
-
-def bounded(data: bytes, what: str) -> bytes:
-    """Give `data` if it is not too large to send.
-
-    Raises:
-        NotEncodable: it is.
-    """
-    if len(data) > LARGEST:
-        raise NotEncodable(
-            f"{what} cannot travel: {len(data):,} bytes, where {LARGEST:,} are the most; store the data elsewhere, "
-            "and send where it is"
-        )
-    return data
 
 
 def decode_value(data: bytes) -> Any:

@@ -12,11 +12,12 @@ from taskq.broker.command import Steps, text
 from taskq.broker.commands.reading import read
 from taskq.broker.keys import PRIORITIES, Keys
 from taskq.errors import ArgumentMismatch, BadMessage
+from taskq.frame import UnknownFrame
 from taskq.inspector.listing import known_processes, queue_names
 from taskq.inspector.places import Agenda, DeadLetters, Held, Parked, Place, ReadyList, Sighting
 from taskq.inspector.processes import processes
 from taskq.inspector.scan import Budget, pairs_of, tails, tolerant
-from taskq.message import Message, UnknownFrame, decode_message
+from taskq.message import Message, decode_message
 from taskq.record import Record, State, parse_record
 from taskq.task import Task
 

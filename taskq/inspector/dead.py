@@ -10,11 +10,12 @@ from taskq.broker.command import Steps
 from taskq.broker.commands import operating
 from taskq.broker.commands.reading import lookup, read
 from taskq.broker.keys import Keys
-from taskq.errors import BadMessage, TaskNotFound
+from taskq.errors import BadMessage, BadSignature, TaskNotFound
+from taskq.frame import NO_KEYS, FrameCodec
 from taskq.inspector.listing import Filter, queue_names, row_of
 from taskq.inspector.places import DeadLetters
 from taskq.inspector.scan import Budget, pairs_of, redis_now_ms, tolerant
-from taskq.message import decode_message, encode_message
+from taskq.message import open_message, seal_message
 from taskq.names import check_id, new_task_id
 
 _DISCARDED_AT_ONCE = 500
@@ -41,10 +42,14 @@ def find(keys: Keys, id: str) -> Steps[str]:
     raise TaskNotFound(f"task {id} is no dead letter; `taskq task {id}` says what is known of it")
 
 
-def requeue(keys: Keys, queue: str, id: str, keep_ms: int) -> Steps[Requeued]:
+def requeue(keys: Keys, queue: str, id: str, keep_ms: int, frames: FrameCodec = NO_KEYS) -> Steps[Requeued]:
     """Enqueue the work of a dead letter of `queue` anew; what is known of the old task stays for `keep_ms`.
 
+    `frames` has the keys: the old message is checked, so that no one has a forged one signed, and the new one signed.
+
     Raises:
+        BadSignature: the old message is signed and there is no key for it, or it was altered or moved, or it is not
+            signed although there are keys.
         TaskNotFound: it is no dead letter, or someone else has just requeued it.
         BadMessage: its message cannot be read, so that no new one can be made of it.
     """
@@ -52,31 +57,34 @@ def requeue(keys: Keys, queue: str, id: str, keep_ms: int) -> Steps[Requeued]:
     if data is None:
         raise TaskNotFound(f"dead letter {id} has no message any more: there is nothing to requeue")
     try:
-        old = decode_message(data)
+        old, _ = open_message(data, id, queue, frames)
+    except BadSignature as error:
+        raise BadSignature(f"dead letter {id} is not requeued: {error}") from error
     except BadMessage as error:
         raise BadMessage(f"the message of dead letter {id} is unreadable: it can only be purged") from error
     now_ms = yield from redis_now_ms(keys)
     message = msgspec.structs.replace(old, origin=id, created_ms=now_ms, queue=queue)
     new = new_task_id(keys.shard)
     ready = f"{queue}:{message.priority}"
-    answer = yield operating.requeue(keys, id, queue, keep_ms, new, ready, encode_message(message))
+    sealed = seal_message(message, new, frames)
+    answer = yield operating.requeue(keys, id, queue, keep_ms, new, ready, sealed)
     if answer == -1:
         raise TaskNotFound(f"task {id} is no dead letter of queue {queue!r} any more")
     return Requeued(id, new, queue)
 
 
 def requeue_all(
-    shards: Sequence[Keys], wanted: Filter, keep_ms: int
-) -> Steps[tuple[list[Requeued], list[str]]]:
-    """Requeue the dead letters that `wanted` accepts; gives what was requeued, and the ids that cannot be."""
+    shards: Sequence[Keys], wanted: Filter, keep_ms: int, frames: FrameCodec = NO_KEYS
+) -> Steps[tuple[list[Requeued], dict[str, str]]]:
+    """Requeue the dead letters that `wanted` accepts; gives what was requeued, and the ids that cannot be, with why."""
     done: list[Requeued] = []
-    refused: list[str] = []
+    refused: dict[str, str] = {}
     for keys, queue, ids in (yield from _select(shards, wanted)):
         for task_id in ids:
             try:
-                done.append((yield from requeue(keys, queue, task_id, keep_ms)))
-            except (BadMessage, TaskNotFound):
-                refused.append(task_id)
+                done.append((yield from requeue(keys, queue, task_id, keep_ms, frames)))
+            except (BadMessage, TaskNotFound) as error:
+                refused[task_id] = str(error)
     return done, refused
 
 

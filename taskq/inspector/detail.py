@@ -11,13 +11,14 @@ from taskq.broker.command import Steps, text
 from taskq.broker.commands.reading import lookup, read
 from taskq.broker.keys import Keys
 from taskq.errors import BadMessage, TaskNotFound
+from taskq.frame import NO_KEYS, FrameCodec, UnknownFrame
 from taskq.inspector.listing import UNREADABLE, took_ms
 from taskq.inspector.places import score_ms
 from taskq.inspector.plain import decode_plain
 from taskq.inspector.scan import tolerant
-from taskq.message import Message, UnknownFrame, decode_message
+from taskq.message import Message, decode_message, message_signature
 from taskq.names import check_id
-from taskq.record import Record, RemoteError, State, parse_record
+from taskq.record import Record, RemoteError, State, decode_outcome, parse_record
 
 _PLACES_LOOKED_AT = 10_000
 
@@ -34,7 +35,7 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     """One task. Instants are Redis time; what is not known, or does not apply, is None.
 
     `state` is `unreadable` where the record is no bytes of ours. `unreadable` names the parts that could not
-    be read: `record`, `message`, `args`, `kwargs`, `result`. `where` says in words where the task stands.
+    be read: `record`, `outcome`, `message`, `args`, `kwargs`, `result`. `where` says in words where the task stands.
     `keep_ms` is how long what is known of it stays known; None for as long as it lives.
     """
 
@@ -67,11 +68,12 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     result: Any = None
     error: Error | None = None
     keep_ms: int | None = None
+    signature: str | None = None
     unreadable: list[str] = []
 
 
-def detail(keys: Keys, id: str) -> Steps[Detail]:
-    """Look up a task on its shard.
+def detail(keys: Keys, id: str, frames: FrameCodec = NO_KEYS) -> Steps[Detail]:
+    """Look up a task on its shard; `frames` has the keys that signatures are checked with.
 
     Raises:
         BadName: `id` can be no task's.
@@ -89,6 +91,12 @@ def detail(keys: Keys, id: str) -> Steps[Detail]:
         **_of_record(record, unreadable),
         **(yield from _of_extra(keys, id)),
     }
+    if message_bytes is not None:
+        known["signature"] = message_signature(
+            message_bytes, id, record.queue or None if record else None, frames
+        )
+    elif record is not None:
+        known["signature"] = record.signature(id, frames)
     keep_ms = yield read(keys, "PTTL", keys.record(id))
     where, due_ms = yield from _where(keys, id, record, known.get("queue"), known.get("priority"))
     return Detail(
@@ -154,7 +162,9 @@ def _of_record(record: Record | None, unreadable: list[str]) -> dict[str, Any]:
     if record is None:
         return {"state": UNREADABLE}
     known: dict[str, Any] = {"state": record.state.value, "generation": record.g or None}
-    outcome = record.outcome
+    outcome = _read("outcome", decode_outcome, record.ending, unreadable) if record.state.ended else None
+    if record.state.ended and outcome is None:
+        return known
     if outcome is None:
         known |= {
             "attempt": record.failures + record.crashes + 1,

@@ -12,9 +12,10 @@ from taskq.broker.command import Steps, text
 from taskq.broker.commands.reading import read
 from taskq.broker.keys import PRIORITIES, Keys
 from taskq.errors import BadMessage, ConfigurationError
+from taskq.frame import NO_KEYS, FrameCodec
 from taskq.inspector.places import Agenda, DeadLetters, Held, Parked, Place, ReadyList, Recent, Sighting
 from taskq.inspector.scan import Budget, hash_pairs, is_name, pairs_of, tails, tolerant
-from taskq.message import Message, decode_message
+from taskq.message import Message, decode_message, message_signature
 from taskq.record import Outcome, Record, RemoteError, State, parse_record
 
 STATES = (
@@ -39,6 +40,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One task of a listing. Instants are Redis time; what is not known, or does not apply, is None.
 
     `state` is `unreadable` where record or message are no bytes of ours. `attempt` counts from 1.
+    `signature` is that of the message: `valid`, `invalid`, `missing`, `unknown key`, `not checked` for want of keys.
     """
 
     id: str
@@ -54,6 +56,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ended_ms: int | None = None
     took_ms: int | None = None
     error: str | None = None
+    signature: str | None = None
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -90,8 +93,11 @@ def tasks(
     wanted: Filter = Filter(),
     limit: int = 50,
     budget: Budget | None = None,
+    frames: FrameCodec = NO_KEYS,
 ) -> Steps[Listing]:
     """List at most `limit` tasks of each of `states`, of all that can be listed if none is named.
+
+    `frames` has the keys that signatures are checked with.
 
     Raises:
         ConfigurationError: the filter asks what is not known of tasks that ended.
@@ -105,7 +111,7 @@ def tasks(
     rows: list[Row] = []
     looked, partial, more = 0, False, False
     for place, state in enumerate(wanted_states):
-        search = _Search(wanted, limit, budget.share(len(wanted_states) - place))
+        search = _Search(wanted, limit, budget.share(len(wanted_states) - place), frames)
         yield from search.look(shards, state)
         rows += search.rows
         looked += search.budget.looked
@@ -122,12 +128,12 @@ def _unknown(state: State, wanted: Filter) -> bool:
 class _Search:
     """The look for tasks of one state."""
 
-    def __init__(self, wanted: Filter, limit: int, budget: Budget) -> None:
+    def __init__(self, wanted: Filter, limit: int, budget: Budget, frames: FrameCodec) -> None:
         self.rows: list[Row] = []
         self.partial = False
         self.more = False
         self.budget = budget
-        self._wanted, self._limit = wanted, limit
+        self._wanted, self._limit, self._frames = wanted, limit, frames
         self._seen: set[str] = set()
 
     def look(self, shards: Sequence[Keys], state: State) -> Steps[None]:
@@ -164,7 +170,7 @@ class _Search:
         known = yield from pairs_of(keys, [sighting.id for sighting in sightings])
         size = sum(len(record or b"") + len(message or b"") for record, message in known.values())
         self.budget.saw(len(sightings), size)
-        rows = (row_of(sighting, *known.get(sighting.id, (b"", b""))) for sighting in sightings)
+        rows = (row_of(one, *known.get(one.id, (b"", b"")), self._frames) for one in sightings)
         return (row for row in rows if row is not None)
 
 
@@ -199,7 +205,12 @@ def queue_names(keys: Keys, budget: Budget) -> Steps[list[str]]:
     return sorted(name for name in (text(field) for field, _ in pairs) if is_name(name))
 
 
-def row_of(sighting: Sighting, record_bytes: bytes | None, message_bytes: bytes | None) -> Row | None:
+def row_of(
+    sighting: Sighting,
+    record_bytes: bytes | None,
+    message_bytes: bytes | None,
+    frames: FrameCodec = NO_KEYS,
+) -> Row | None:
     """Make a row of what was found at an id; None if the task has moved on since and stands elsewhere."""
     if record_bytes is None and message_bytes is None:
         return _unreadable(sighting) if sighting.state is State.QUEUED else None
@@ -207,14 +218,18 @@ def row_of(sighting: Sighting, record_bytes: bytes | None, message_bytes: bytes 
         record = Record(State.QUEUED, 0, "") if record_bytes is None else parse_record(record_bytes)
         if record.state is not sighting.state:
             return None
-        message = decode_message(message_bytes or b"")
+        message, outcome = decode_message(message_bytes or b""), record.outcome
     except BadMessage:
         return _unreadable(sighting)
-    return _row(sighting, record, message)
+    signature = message_signature(
+        message_bytes or b"", sighting.id, sighting.queue or record.queue or None, frames
+    )
+    return _row(sighting, record, message, outcome, signature)
 
 
-def _row(sighting: Sighting, record: Record, message: Message) -> Row:
-    outcome = record.outcome
+def _row(
+    sighting: Sighting, record: Record, message: Message, outcome: Outcome | None, signature: str | None
+) -> Row:
     return Row(
         id=sighting.id,
         state=record.state.value,
@@ -229,6 +244,7 @@ def _row(sighting: Sighting, record: Record, message: Message) -> Row:
         ended_ms=sighting.ended_ms,
         took_ms=took_ms(outcome) if outcome else None,
         error=_summary(outcome.error) if outcome and outcome.error else None,
+        signature=signature,
     )
 
 

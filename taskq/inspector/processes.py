@@ -14,6 +14,7 @@ from taskq.broker.keys import Keys
 from taskq.inspector.listing import known_processes
 from taskq.inspector.places import score_ms
 from taskq.inspector.scan import Budget, hash_pairs, redis_now_ms, tolerant
+from taskq.signing import KNOWS_KEY
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +108,8 @@ def registered(shards: Sequence[Keys], budget: Budget | None = None) -> Steps[li
     found: list[Registered] = []
     for field, value in (yield from hash_pairs(keys, keys.tasks, budget)):
         name = text(field)
+        if name.startswith(KNOWS_KEY):
+            continue
         queue, _, since = text(value).partition("|")
         knowing = yield from tolerant(read(keys, "SMEMBERS", keys.knows(name)), [])
         found.append(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from taskq.broker.commands.working import Kind
-from taskq.record import Outcome
+from taskq.record import decode_outcome
 from taskq.testing.stepped import SteppedWorker
 from taskq.worker.job import Job
 from taskq.worker.verdict import Verdict
@@ -64,7 +64,7 @@ class Chaos:
         committed = not self._dead and job is not self._lost
         result = None
         if verdict.kind is Kind.SUCCEEDED:
-            data = msgspec.msgpack.decode(verdict.outcome, type=Outcome).result
+            data = decode_outcome(verdict.outcome).result
             result = None if data is None else job.task.codec.decode_result(data)
         self._deliveries.append(Delivery(result, verdict.error, committed))
         return committed

@@ -17,12 +17,13 @@ from taskq.broker.keys import Keys
 from taskq.broker.namespace import Namespace
 from taskq.context import TaskContext
 from taskq.errors import ConfigurationError, NotReplayable
+from taskq.frame import FrameCodec
 from taskq.inspector.detail import Error, refuse_absent
 from taskq.inspector.plain import decode_plain
-from taskq.message import Message, decode_message
+from taskq.message import Message, open_message
 from taskq.middleware import Hooks
 from taskq.names import check_id
-from taskq.record import Outcome, Record, State, parse_record
+from taskq.record import Record, State, decode_outcome, parse_record
 from taskq.testing.home import Life
 from taskq.worker.desk import Desk
 from taskq.worker.holdings import Holdings
@@ -45,6 +46,7 @@ class Ended:
     id: str
     record: Record
     message: Message
+    signed: bool
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,12 +61,13 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     took_ms: int
 
 
-def find_ended(keys: Keys, id: str) -> Steps[Ended]:
-    """Read a task that is to be replayed. Nothing is written.
+def find_ended(keys: Keys, id: str, frames: FrameCodec) -> Steps[Ended]:
+    """Read a task that is to be replayed, as a worker would. Nothing is written.
 
     Raises:
         BadName, TaskNotFound: there is no such task.
         NotReplayable: it has not ended, or its message is gone.
+        BadSignature: no worker of an app with these keys would run its message.
         BadMessage: its record or its message cannot be read.
     """
     check_id(id)
@@ -81,7 +84,8 @@ def find_ended(keys: Keys, id: str) -> Steps[Ended]:
         raise NotReplayable(
             f"the message of task {id} is gone, and its arguments with it: {_why_gone(state)}"
         )
-    return Ended(id, record, decode_message(message_bytes))
+    message, signed = open_message(message_bytes, id, None, frames)
+    return Ended(id, record, message, signed)
 
 
 def _why_gone(state: State) -> str:
@@ -124,6 +128,7 @@ def replay(
         epoch=0,
         received=time.monotonic(),
     )
+    job.signed = ended.signed
     return asyncio.run(_run(app, namespace, job, on_failure))
 
 
@@ -167,9 +172,7 @@ async def _end_of(desk: _Desk, timeouts: Timeouts) -> None:
 
 def _told(job: Job, verdict: Verdict) -> Replayed:
     text = None if verdict.error is None else remote_error(verdict.error)
-    data = (
-        None if text or not verdict.outcome else msgspec.msgpack.decode(verdict.outcome, type=Outcome).result
-    )
+    data = None if text or not verdict.outcome else decode_outcome(verdict.outcome).result
     return Replayed(
         id=job.id,
         task=job.task.name,

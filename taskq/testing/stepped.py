@@ -23,7 +23,7 @@ from taskq.testing.broker import TestingBroker
 from taskq.testing.home import running_loop
 from taskq.worker.desk import Desk
 from taskq.worker.holdings import Holdings
-from taskq.worker.intake import Intake
+from taskq.worker.intake import Intake, names_of
 from taskq.worker.job import Job
 from taskq.worker.ledger import Ledger
 from taskq.worker.loop import LoopRunner
@@ -31,7 +31,7 @@ from taskq.worker.prefetch import Prefetch
 from taskq.worker.testimony import Testimony
 from taskq.worker.threads import ThreadRunner
 from taskq.worker.timeouts import Timeouts
-from taskq.worker.verdict import Judge, Verdict
+from taskq.worker.verdict import Verdict, judge_of
 
 SLOTS = 256
 """How deep tasks may enqueue tasks that run at once."""
@@ -61,7 +61,7 @@ class SteppedWorker:
         for task in app.tasks.values():
             self._queues.setdefault(task.options.queue)
         self._queues.setdefault("default")
-        judge = Judge(app.config.result_ttl_ms, app.config.dedupe_ttl_ms, app.config.dead_ttl_ms)
+        judge = judge_of(app)
         self._intake = Intake(app.tasks, judge)
         self._holdings = Holdings(Prefetch(SLOTS), Ledger(log_tasks=False))
         self._testimony = Testimony(2 * SLOTS)
@@ -77,7 +77,7 @@ class SteppedWorker:
     def _begin(self) -> None:
         self.process, self._seq = new_process_id(), 0
         self._call(working.hello(self._keys, self.process, _LEASE_MS, b"", tuple(self._queues)))
-        names = {task.name: task.options.queue for task in self._app.tasks.values()}
+        names = names_of(self._app)
         if names:
             self._call(working.register(self._keys, self.process, names))
 

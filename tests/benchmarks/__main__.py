@@ -3,6 +3,7 @@
 python -m tests.benchmarks [--json] [--only NAME …] [--quick] [--server redis|valkey] [--record]
 
 Each room has a private server. The exit code is 1 if a figure was missed, or could not be taken validly.
+Messages and outcomes are signed if TASKQ_SIGNING_KEYS is set, as by `TASKQ_SIGNING_KEYS=$(taskq keys new)`.
 """
 
 from __future__ import annotations

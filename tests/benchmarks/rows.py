@@ -10,6 +10,7 @@ from typing import Any
 
 import redis.utils
 
+from taskq.signing import keys_from
 from tests.servers import RedisServer
 
 
@@ -65,6 +66,7 @@ def settings_of(server: RedisServer) -> Settings:
         aof=told["appendfsync"] if told["appendonly"] == "yes" else "off",
         hiredis=_version("hiredis") if redis.utils.HIREDIS_AVAILABLE else "off",
         uvloop=_version("uvloop"),
+        signing="on" if keys_from() else "off",
     )
 
 

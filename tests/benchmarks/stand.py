@@ -17,7 +17,7 @@ from taskq.broker.commands import operating, reading
 from taskq.broker.commands.producing import Envelope
 from taskq.codec import CallCodec
 from taskq.handle import TaskHandle
-from taskq.message import Message, encode_message
+from taskq.message import Message, encode_message, seal_message
 from taskq.names import new_task_id
 from taskq.record import parse_record
 from taskq.task import Task
@@ -141,14 +141,15 @@ class Stand:
         self, task: Task[..., Any], lists: Sequence[str], args: bytes = b"", options: Iterable[str] = ()
     ) -> list[str]:
         """Enqueue a message to each of `lists`, in order, each with its own options as `enqueue.lua` takes them."""
-        body = encode_message(Message(task.name, args=args))
+        message = Message(task.name, args=args)
+        body, signed = encode_message(message), app.frames.keys is not None
         ids = [new_task_id() for _ in lists]
         given = list(options) or [""] * len(ids)
         batch = 2_560 if len(body) < 10_000 else 10
         for start in range(0, len(ids), batch):
             some = slice(start, start + batch)
             envelopes = [
-                Envelope(id, where, body, option)
+                Envelope(id, where, seal_message(message, id, app.frames) if signed else body, option)
                 for id, where, option in zip(ids[some], lists[some], given[some], strict=True)
             ]
             self.broker.run(self.broker.store(envelopes))

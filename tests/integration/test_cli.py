@@ -27,7 +27,7 @@ QUEUE_FIELDS = [
 ]
 TASK_FIELDS = [
     *("id", "state", "task", "queue", "priority", "attempt", "tags", "created_ms", "due_ms", "process"),
-    *("ended_ms", "took_ms", "error"),
+    *("ended_ms", "took_ms", "error", "signature"),
 ]
 APP = """
 from taskq import TaskQ
