@@ -40,9 +40,12 @@ class Timeouts:
         return min(most, max(0.0, self._checked + self._every - now)) if self._any() else most
 
     def check(self, now: float) -> None:
+        """Interrupt what has run for too long, if it is time to look."""
+        if now - self._checked >= self._every:
+            self.look(now)
+
+    def look(self, now: float) -> None:
         """Interrupt what has run for too long."""
-        if now - self._checked < self._every:
-            return
         self._checked = now
         busy = False
         for runner in self._runners:

@@ -30,6 +30,7 @@ class TestingBroker(Broker):
         inline: bool,
         run_ready: Callable[[], Any],
         arun_ready: Callable[[], Coroutine[Any, Any, Any]],
+        hear_cancels: Callable[[], None],
     ) -> None:
         super().__init__(url, config.namespace, shards=config.shards)
         self.inline = inline
@@ -37,7 +38,7 @@ class TestingBroker(Broker):
         """What was stored, in that order."""
         self.queues: dict[str, None] = {}
         """Where it waits."""
-        self._run_ready, self._arun_ready = run_ready, arun_ready
+        self._run_ready, self._arun_ready, self._hear_cancels = run_ready, arun_ready, hear_cancels
 
     def store(self, envelopes: Sequence[Envelope]) -> Steps[list[Stored]]:
         """As `Broker.store`."""
@@ -59,12 +60,22 @@ class TestingBroker(Broker):
         return stored
 
     def call(self, command: Command[T], patience: float | None = None) -> T:
-        """As `Broker.call`; runs tasks where `store` says so."""
-        return self._run_ready() if command is _RUN else super().call(command, patience)
+        """As `Broker.call`; runs tasks where `store` says so, and lets what runs hear of a cancel at once."""
+        if command is _RUN:
+            return self._run_ready()
+        reply = super().call(command, patience)
+        if command.name == "cancel":
+            self._hear_cancels()
+        return reply
 
     async def acall(self, command: Command[T]) -> T:
         """As `call`, on the running loop."""
-        return await (self._arun_ready() if command is _RUN else super().acall(command))
+        if command is _RUN:
+            return await self._arun_ready()
+        reply = await super().acall(command)
+        if command.name == "cancel":
+            self._hear_cancels()
+        return reply
 
     @staticmethod
     def _undelayed(envelope: Envelope) -> Envelope:

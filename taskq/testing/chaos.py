@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -25,37 +26,41 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class Chaos:
-    """Runs one call under a misfortune."""
+    """Has one call run under a misfortune."""
 
     def __init__(self, worker: SteppedWorker) -> None:
         self._worker = worker
-        self._deliveries: list[Delivery] = []
+        self.deliveries: list[Delivery] = []
+        """What the runs came to, in that order."""
         self._dead = False
         self._lost: Job | None = None
 
-    def run(self, id: str, kill_after: KillAfter | None, duplicate: bool) -> list[Delivery]:
-        """Deliver the task that was enqueued last, and is alone; gives its runs."""
+    def runs(self, id: str, kill_after: KillAfter | None, duplicate: bool) -> Iterator[Job]:
+        """Deliver the task that was enqueued last, and is alone; each job that comes is to be run."""
         worker = self._worker
         first = worker.take()
-        if first is None or first.id != id:
-            raise RuntimeError("other tasks are ready, or its queue is paused: chaos() runs one task alone")
+        if first is None:
+            raise RuntimeError(f"task {id} is not ready: it has a delay, or its queue is paused")
+        if first.id != id:
+            raise RuntimeError(
+                f"chaos() runs one task alone, and {first.task.name} ({first.id}) is ready: run() it first"
+            )
         if kill_after is not None:
             if kill_after != "claim":
                 self._dead = kill_after == "run"
-                worker.run(first)
+                yield first
                 self._dead = False
             worker.die()
             first = worker.take()
         if first is None:  # it had ended
-            return self._deliveries
+            return
         if duplicate:
             self._lost = first
             worker.die()
             second = worker.take()
             if second is not None:
-                worker.run(second)
-        worker.run(first)
-        return self._deliveries
+                yield second
+        yield first
 
     def heed(self, job: Job, verdict: Verdict) -> bool:
         """Note what a run came to; False if its process is to be dead by now."""
@@ -66,5 +71,5 @@ class Chaos:
         if verdict.kind is Kind.SUCCEEDED:
             data = decode_outcome(verdict.outcome).result
             result = None if data is None else job.task.codec.decode_result(data)
-        self._deliveries.append(Delivery(result, verdict.error, committed))
+        self.deliveries.append(Delivery(result, verdict.error, committed))
         return committed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 import uuid
@@ -36,8 +37,9 @@ class AppTesting:
     """An app under test, as `with` and `async with`: its calls go to a server in memory, its hooks and lifespan run.
 
     Tasks run by the worker's own code, one at a time: sync ones in the thread that asks, async ones on the loop
-    that awaits, else on one in a thread of its own. Time stands still but for `advance`. Timeouts of tasks and
-    cancels of what runs are not enforced. What starts with `a` is for `async with`, where the loop is the test's.
+    that awaits, else on one in a thread of its own. Time stands still but for `advance`; a task's timeouts count
+    real time and what `advance` adds while it runs. What starts with `a` is for `async with`, where the loop is the
+    test's.
     """
 
     __test__ = False
@@ -94,7 +96,12 @@ class AppTesting:
         self._server = f"testing-{uuid.uuid4().hex[:12]}"
         memory.server(self._server).clock = lambda: self._seconds
         self._broker = TestingBroker(
-            f"memory://{self._server}", app.config, self.mode == "inline", self.run, self.arun
+            f"memory://{self._server}",
+            app.config,
+            self.mode == "inline",
+            self.run,
+            self.arun,
+            lambda: self._worker.hear_cancels(),
         )
         self._before = app.use(self._broker)
         self._life = Life(app)
@@ -162,7 +169,7 @@ class AppTesting:
 
     def _refuse_at_home(self, method: str, twin: str) -> None:
         if self._home is not None and running_loop() is self._home:
-            if self._broker.inline:
+            if self._broker.inline and method == "run":
                 method, twin = "enqueue", "aenqueue"
             raise RuntimeError(f"{method}() blocks the loop that tasks are to run on: use `await {twin}()`")
 
@@ -182,13 +189,15 @@ class AppTesting:
         """Move the server's clock on: delays and retries fall due, tasks, results and unique keys expire, in order.
 
         Tasks run as with a worker all that time, beginning with what is ready; gives what ran. `run=False`: as
-        with none, so that what is ready waits, and may expire.
+        with none, so that what is ready waits, and may expire. So it is where a task moves the clock: it grows older.
         """
         self._refuse_at_home("advance", "aadvance")
+        run = run and not self._worker.busy
         return [handle for _ in self._instants(by, run) for handle in (self.run() if run else ())]
 
     async def aadvance(self, by: Duration, *, run: bool = True) -> list[TaskHandle[Any]]:
         """As `advance`, on the running loop."""
+        run = run and not self._worker.busy
         return [handle for _ in self._instants(by, run) for handle in (await self.arun() if run else ())]
 
     def _instants(self, by: Duration, run: bool) -> Iterator[None]:
@@ -197,12 +206,16 @@ class AppTesting:
         if run:
             yield
             while self._next_due_ms() <= until_ms:
-                self._seconds = max(self._seconds, self._next_due_ms() / 1_000)
+                self._move_to(self._next_due_ms() / 1_000)
                 yield
-        self._seconds = until_ms / 1_000
+        self._move_to(until_ms / 1_000)
         self._worker.file()
         while self._next_due_ms() <= until_ms:
             self._worker.file()
+
+    def _move_to(self, seconds: float) -> None:
+        before, self._seconds = self._seconds, max(self._seconds, seconds)
+        self._worker.age(self._seconds - before)
 
     def _next_due_ms(self) -> float:
         keys = self._broker.keys[0]
@@ -250,12 +263,29 @@ class AppTesting:
         Raises:
             RuntimeError: other tasks are ready; `run()` them first.
         """
-        self._refuse_at_home("chaos", "asyncio.to_thread(t.chaos, …)")
+        self._refuse_at_home("chaos", "achaos")
+        with self._misfortune() as chaos:
+            handle = self.app.enqueue_many([call])[0].get()
+            for job in chaos.runs(handle.id, kill_after, duplicate):
+                self._worker.run(job)
+        return chaos.deliveries
+
+    async def achaos(
+        self, call: Call[Any], *, kill_after: KillAfter | None = None, duplicate: bool = False
+    ) -> list[Delivery]:
+        """As `chaos`, on the running loop."""
+        with self._misfortune() as chaos:
+            handle = (await self.app.aenqueue_many([call]))[0].get()
+            for job in chaos.runs(handle.id, kill_after, duplicate):
+                await self._worker.arun(job)
+        return chaos.deliveries
+
+    @contextlib.contextmanager
+    def _misfortune(self) -> Iterator[Chaos]:
         inline, self._broker.inline = self._broker.inline, False
         self._chaos = Chaos(self._worker)
         try:
-            handle = self.app.enqueue_many([call])[0].get()
-            return self._chaos.run(handle.id, kill_after, duplicate)
+            yield self._chaos
         finally:
             self._broker.inline, self._chaos = inline, None
 

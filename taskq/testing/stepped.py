@@ -36,6 +36,7 @@ from taskq.worker.verdict import Verdict, judge_of
 SLOTS = 256
 """How deep tasks may enqueue tasks that run at once."""
 
+_LOOKS_EVERY_S = 0.02
 _LEASE_MS = 100 * 365 * 86_400_000  # the test's clock may go far, and nothing beats meanwhile
 
 
@@ -69,8 +70,9 @@ class SteppedWorker:
         desk.submit = self._submit
         self._threads = _HereRunner(desk, loop, self._ready)
         self._asyncs = _AwaitedRunner(desk, loop, self._ready)
-        timeouts = Timeouts(self._threads, self._asyncs)
-        self._holdings.attach(self._threads, self._asyncs, timeouts, self._asyncs.tell)
+        self._timeouts = Timeouts(self._threads, self._asyncs)
+        self._holdings.attach(self._threads, self._asyncs, self._timeouts, self._asyncs.tell)
+        self._watching = loop.create_task(self._watch())
         self._escaped: BaseException | None = None
         self._begin()
 
@@ -88,7 +90,8 @@ class SteppedWorker:
         self._begin()
 
     def close(self) -> None:
-        """Say goodbye."""
+        """Say goodbye. To be called on the loop."""
+        self._watching.cancel()
         self._call(working.reap(self._keys, self.process, None))
         self._testimony.close()
 
@@ -112,6 +115,28 @@ class SteppedWorker:
                 self._holdings.take(taken.jobs)
                 self._settle()
             return self._ready.popleft()
+
+    @property
+    def busy(self) -> bool:
+        """True while a task runs."""
+        return bool(self._threads.running() or self._asyncs.running())
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOKS_EVERY_S)
+            self._timeouts.check(time.monotonic())
+
+    def age(self, seconds: float) -> None:
+        """Let what runs have run for longer: the test's clock has moved on."""
+        for runner in (self._threads, self._asyncs):
+            for job in runner.running():
+                job.started -= seconds
+        self._timeouts.look(time.monotonic())
+
+    def hear_cancels(self) -> None:
+        """Interrupt what runs and was cancelled."""
+        for beat in self._call(working.beat(self._keys, _LEASE_MS, [self.process])):
+            self._holdings.cancel(beat.cancels)
 
     def file(self) -> None:
         """Have the server file what fell due, and take its time, claiming nothing."""
@@ -176,6 +201,7 @@ class _HereRunner(ThreadRunner):
     def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop, ready: deque[Job]) -> None:
         super().__init__(desk, SLOTS, loop)
         self._ready, self._free = ready, [*self._slots]
+        self._threads = SLOTS  # each slot may be in use, by whichever thread
 
     def offer(self, jobs: Sequence[Job]) -> None:
         """Leave them to who asks for the next one."""
@@ -184,6 +210,7 @@ class _HereRunner(ThreadRunner):
     def run(self, job: Job) -> None:
         """Run one to its end."""
         slot = self._free.pop()
+        slot.thread = threading.get_ident()
         try:
             if self._desk.admit(job, slot.number):
                 self._attempt(slot, job)
@@ -206,6 +233,9 @@ class _AwaitedRunner(LoopRunner):
         """Run one to its end."""
         slot = self._free.pop()
         if self._desk.admit(job, slot):
+            task = asyncio.current_task()
+            assert task is not None
+            self._tasks[job] = task
             await self._run(job, slot)
         else:
             self._free.append(slot)
