@@ -62,7 +62,7 @@ class TestingBroker(Broker):
     def call(self, command: Command[T], patience: float | None = None) -> T:
         """As `Broker.call`; runs tasks where `store` says so, and lets what runs hear of a cancel at once."""
         if command is _RUN:
-            return self._run_ready()
+            return self._run_ready()  # type: ignore[no-any-return]
         reply = super().call(command, patience)
         if command.name == "cancel":
             self._hear_cancels()
@@ -71,7 +71,7 @@ class TestingBroker(Broker):
     async def acall(self, command: Command[T]) -> T:
         """As `call`, on the running loop."""
         if command is _RUN:
-            return await self._arun_ready()
+            return await self._arun_ready()  # type: ignore[no-any-return]
         reply = await super().acall(command)
         if command.name == "cancel":
             self._hear_cancels()

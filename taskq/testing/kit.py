@@ -7,7 +7,7 @@ import contextlib
 import math
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -281,7 +281,7 @@ class AppTesting:
         return chaos.deliveries
 
     @contextlib.contextmanager
-    def _misfortune(self) -> Iterator[Chaos]:
+    def _misfortune(self) -> Generator[Chaos]:
         inline, self._broker.inline = self._broker.inline, False
         self._chaos = Chaos(self._worker)
         try:
