@@ -19,6 +19,7 @@ from taskq.errors import (
     TaskqError,
     TooLate,
 )
+from taskq.given import Given
 from taskq.handle import TaskHandle
 from taskq.message import Message
 from taskq.middleware import run as run_hooks
@@ -37,6 +38,7 @@ class Packer(Protocol[R_co]):
     name: str
     queue: str | None
     codec: CallCodec
+    given: Given
 
     def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any], queue: str) -> Parcel[R_co]:
         """Make the message of one call."""
@@ -77,11 +79,14 @@ class Parcel(msgspec.Struct, Generic[R_co], frozen=True):
     message: Message
 
     def confirm(self, stored: Stored) -> TaskHandle[R_co]:
-        """Give the handle of what was stored."""
+        """Give the handle of what was stored, or raise what `Stored.check` raises."""
+        stored.check()
         sender = self.sender
+        # The server knows an id that was made here only if an earlier try of this very call has stored it.
+        created = stored.created or (stored.id == self.envelope.id and sender.given.id is None)
         if hooks := sender.app.hooks.after_enqueue:
-            run_hooks(hooks, stored.id, self.message, stored.created)
-        return TaskHandle(sender.app, stored.id, sender.codec, stored.created, True)
+            run_hooks(hooks, stored.id, self.message, created)
+        return TaskHandle(sender.app, stored.id, sender.codec, created, True)
 
 
 def send_many(app: Application, calls: Iterable[Call[R]]) -> Steps[list[Enqueued[R]]]:
@@ -118,11 +123,11 @@ def _send_batch(
     try:
         if packed:
             stored = yield from app.broker.store([parcel.envelope for parcel in packed])
-            answers = [Enqueued(parcel.confirm(one)) for parcel, one in zip(packed, stored, strict=True)]
+            answers = [_outcome(parcel, one) for parcel, one in zip(packed, stored, strict=True)]
     except EnqueueUnknown as error:
         answers = [Enqueued(error=_unknown(parcel, place, error)) for place, parcel in enumerate(packed)]
         stopped = BrokerUnavailable(f"not sent, for the batch before got no answer: {error}")
-    except (BrokerError, TooLate) as error:
+    except BrokerError as error:
         answers = [Enqueued(error=error) for _ in packed]
         stopped = error
     if len(packed) == len(batch):
@@ -133,6 +138,13 @@ def _send_batch(
             next(rest) if isinstance(parcel, Parcel) else Enqueued(error=parcel) for parcel in parcels
         )
     return stopped
+
+
+def _outcome(parcel: Parcel[R], stored: Stored) -> Enqueued[R]:
+    try:
+        return Enqueued(parcel.confirm(stored))
+    except (BrokerError, TooLate) as error:
+        return Enqueued(error=error)
 
 
 def _caused(error: TaskqError, cause: Exception) -> TaskqError:

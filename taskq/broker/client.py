@@ -22,7 +22,7 @@ from taskq.broker.inbox import Inbox
 from taskq.broker.keys import Keys
 from taskq.broker.namespace import Namespace
 from taskq.broker.storing import VALIDITY_MS, store
-from taskq.errors import BrokerUnavailable, EnqueueUnknown, TooLate
+from taskq.errors import BrokerUnavailable, EnqueueUnknown
 
 T = TypeVar("T")
 Loop = asyncio.AbstractEventLoop
@@ -127,10 +127,9 @@ class Broker:
     def _store(self, envelopes: Sequence[Envelope], not_after_ms: int | None) -> Steps[list[Stored]]:
         until = not_after_ms or self._valid_until()
         try:
-            answers = yield from store(self.namespace, envelopes, not_after_ms)
+            return (yield from store(self.namespace, envelopes, not_after_ms))
         except BrokerUnavailable as error:
             self._unknown(envelopes, until, error)
-        return [_in_time(answer) for answer in answers]
 
     def _valid_until(self) -> int:
         now_ms = self.now_ms()
@@ -158,7 +157,7 @@ class Broker:
             batcher = self._stores[loop] = Batcher(self._astore_many, BATCH)
         until = self._valid_until()
         try:
-            return _in_time(await batcher.add(envelope))
+            return await batcher.add(envelope)
         except BrokerUnavailable as error:
             self._unknown([envelope], until, error)
 
@@ -193,11 +192,3 @@ class Broker:
         if executor is not None:
             await executor.close()
         self.close()
-
-
-def _in_time(answer: Stored) -> Stored:
-    if answer.too_late:
-        raise TooLate(
-            f"task {answer.id} came after its time and is not stored; to run it still, enqueue it anew"
-        )
-    return answer

@@ -153,17 +153,21 @@ def _options(id: str, expires_in_ms: int = 0, delay_ms: int = 0) -> str:
     return f"+{delay_ms}|+{expires_in_ms}|||job:{id}" if delay_ms else ""
 
 
-def test_a_list_of_a_wrong_type_refuses_the_call_before_any_write(lab: Lab) -> None:
+def test_a_list_of_a_wrong_type_refuses_what_would_join_it_and_nothing_else(lab: Lab) -> None:
     lab.redis("SET", lab.keys.ready("broken", 5), "junk")
-    before = lab.snapshot()
 
-    with pytest.raises(BrokerError, match="TQBAD the list of broken:5 has a wrong type"):
-        lab.store([
-            Envelope("a", "default:5", b"1", "|+60000|||job:k"),
-            Envelope("b", "broken:5", b"2"),
-        ])  # fmt: skip
+    stored = lab.store([
+        Envelope("a", "broken:5", b"1", "|+60000|||job:k"),
+        Envelope("b", "default:5", b"2", "||||job:k"),
+        Envelope("c", "broken:5", b"3", "+60000||||"),
+    ])  # fmt: skip
 
-    assert lab.snapshot() == before
+    assert stored == [Stored("a", False, wrong_type="broken:5"), Stored("b", True), Stored("c", True)]
+    assert lab.ready() == ["b"]
+    assert lab.agenda().keys() == {"t:c"}
+    assert lab.redis("EXISTS", lab.keys.record("a"), lab.keys.message("a")) == 0
+    with pytest.raises(BrokerError, match="task a is not stored: the key of its list, broken:5, has a wrong"):
+        stored[0].check()
     lab.redis("DEL", lab.keys.ready("broken", 5))
 
 

@@ -11,6 +11,7 @@ import pytest
 from taskq import ArgumentMismatch, EnqueueUnknown, RetryPolicy, TaskQ
 from taskq.errors import (
     Backpressure,
+    BrokerError,
     BrokerUnavailable,
     ConfigurationError,
     NotEncodable,
@@ -348,9 +349,38 @@ class TestEnqueueMany:
     def test_what_was_known_says_so(self) -> None:
         app = WiredApp()
         app.wire.replies["enqueue"] = says([NOW_MS, 1, b"holder", 0])
-        outcomes = app.task(add).enqueue_many([(1,), (2,), (3,)])
+        task = app.task(add)
+        outcomes = app.enqueue_many([task.call(1), task.call(2), task.using(id="mine").call(3)])
         assert [outcome.created for outcome in outcomes] == [True, False, False]
-        assert outcomes[1].get().id == "holder"
+        assert [outcome.get().id for outcome in outcomes[1:]] == ["holder", "mine"]
+
+    def test_what_an_earlier_try_has_stored_was_created(self) -> None:
+        app = WiredApp()
+        app.wire.replies["enqueue"] = says([NOW_MS, 0])
+        assert app.task(add).enqueue(1).created
+
+    def test_what_one_message_is_refused_for_is_its_own_outcome(self) -> None:
+        app = WiredApp()
+        app.wire.replies["enqueue"] = says([NOW_MS, 1, -1, -2, 1])
+        outcomes = app.task(add).enqueue_many([(1,), (2,), (3,), (4,)])
+        assert [outcome.created for outcome in outcomes] == [True, False, False, True]
+        assert [type(outcome.error) for outcome in outcomes[1:3]] == [TooLate, BrokerError]
+
+        app.wire.replies["enqueue"] = says([NOW_MS, -2])
+        with pytest.raises(BrokerError, match="list, default:5, has a wrong type"):
+            app.task(fetch).enqueue("u")
+
+    def test_what_travels_together_is_refused_one_by_one(self) -> None:
+        app = WiredApp()
+        app.wire.replies["enqueue"] = says([NOW_MS, 1, -2])
+        task = app.task(add)
+
+        async def main() -> list[Any]:
+            return await asyncio.gather(task.aenqueue(1), task.aenqueue(2), return_exceptions=True)
+
+        stored, refused = asyncio.run(main())
+        assert stored.created
+        assert isinstance(refused, BrokerError)
 
     def test_nothing_is_sent_for_nothing(self) -> None:
         app = WiredApp()
@@ -378,7 +408,7 @@ class TestEnqueueMany:
         assert handle.id == unknown.id
         assert unknown.id in {sent.id for sent in wire.sent}
 
-    @pytest.mark.parametrize("error", [Backpressure("full"), TooLate("late")])
+    @pytest.mark.parametrize("error", [Backpressure("full"), BrokerError("no")])
     def test_once_it_is_refused_the_rest_is_not_sent(self, error: Exception) -> None:
         app = WiredApp()
         app.wire.replies["enqueue"] = raises(error)

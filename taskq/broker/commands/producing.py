@@ -9,7 +9,7 @@ import msgspec
 
 from taskq.broker.command import Command, text
 from taskq.broker.keys import Keys
-from taskq.errors import BadMessage
+from taskq.errors import BadMessage, BrokerError, TooLate
 from taskq.record import Record, State, parse_record
 
 BATCH = 256
@@ -62,6 +62,20 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     id: str
     created: bool
     too_late: bool = False
+    wrong_type: str = ""
+    """The list that could not take it, for its key holds something else."""
+
+    def check(self) -> None:
+        """Raise TooLate or BrokerError if it is not stored, and nothing else holds its id or key."""
+        if self.too_late:
+            raise TooLate(
+                f"task {self.id} came after its time and is not stored; to run it still, enqueue it anew"
+            )
+        if self.wrong_type:
+            raise BrokerError(
+                f"task {self.id} is not stored: the key of its list, {self.wrong_type}, has a wrong type; "
+                "the next sweep of a worker moves that aside"
+            )
 
 
 def enqueue(
@@ -77,16 +91,17 @@ def enqueue(
 
     def decode(reply: Any) -> tuple[int, list[Stored]]:
         answers = zip(envelopes, reply[1:], strict=True)
-        return int(reply[0]), [_stored(envelope.id, answer) for envelope, answer in answers]
+        return int(reply[0]), [_stored(envelope, answer) for envelope, answer in answers]
 
     return Command("enqueue", keys.meta, args, decode, keys.shard)
 
 
-def _stored(id: str, answer: int | bytes) -> Stored:
+def _stored(envelope: Envelope, answer: int | bytes) -> Stored:
     if answer == 1:
-        return Stored(id, True)
+        return Stored(envelope.id, True)
     if isinstance(answer, int):
-        return Stored(id, False, too_late=answer == -1)
+        wrong_type = envelope.list if answer == -2 else ""
+        return Stored(envelope.id, False, too_late=answer == -1, wrong_type=wrong_type)
     return Stored(text(answer), False)
 
 

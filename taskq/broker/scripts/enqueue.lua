@@ -3,7 +3,8 @@
 --   not_after_ms  Redis time past which an absent id is refused; 0 never
 --   options       '' or `due|expires|keep_ms|switches|key`: instants in ms, relative to now with a leading +;
 --                 switches f = to the front, u = no not_after; key = tail of the unique key, kept keep_ms if given
--- Returns now_ms, then for each message: 1 stored, 0 its id was known, -1 too late, or the id that holds its unique key.
+-- Returns now_ms, then for each message: 1 stored, 0 its id was known, -1 too late, -2 its list has a wrong type, or the id that
+--   holds its unique key.
 -- A repeat finds the record or the message and stores nothing. Its first write is one that a full Redis refuses.
 local stored, seen, keys = { int(now) }, {}, {}
 for i = 2, #ARGV, 4 do
@@ -54,18 +55,21 @@ for i = 2, #ARGV, 4 do
   end
   local user_given = switches and string.find(switches, 'u', 1, true)
   local holder = key and key ~= '' and holder_of(key)
+  local later = due and due > now
   if seen[id] or (not fresh and redis.call('EXISTS', P .. 't:' .. id, P .. 'b:' .. id) > 0) then
     stored[#stored + 1] = 0
   elseif late and not user_given then
     stored[#stored + 1] = -1
   elseif holder then
     stored[#stored + 1] = holder
+  elseif not later and not put(list, id, switches and string.find(switches, 'f', 1, true)) then
+    stored[#stored + 1] = -2
   else
     seen[id] = true
     stored[#stored + 1] = 1
     values[#values + 1] = P .. 'b:' .. id
     values[#values + 1] = ARGV[i + 3]
-    local later, queue = due and due > now, queue_of(list)
+    local queue = queue_of(list)
     queues[queue] = queues[queue] or not later
     if options ~= '' then
       local flags = (expires and 'x' or '') .. (key ~= '' and 'k' or '')
@@ -82,9 +86,6 @@ for i = 2, #ARGV, 4 do
         values[#values + 1] = P .. 't:' .. id
         values[#values + 1] = (later and 'w' or 'q') .. '|0||' .. list .. '|0|0|' .. flags
       end
-    end
-    if not later and not put(list, id, switches and string.find(switches, 'f', 1, true)) then
-      return redis.error_reply('TQBAD the list of ' .. list .. ' has a wrong type')
     end
   end
 end
