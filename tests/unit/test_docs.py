@@ -147,6 +147,15 @@ def test_every_variable_of_the_environment_is_documented() -> None:
     assert read - _OWN_USE - words("configuration.md") == set()
 
 
+def test_the_site_and_the_index_name_every_page() -> None:
+    site = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
+    index = (DOCS / "index.md").read_text("utf-8")
+    pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+
+    assert set(re.findall(r": (\S+\.md)$", site, re.MULTILINE)) == pages
+    assert {page for page in pages if f"({page})" not in index} == {"index.md"}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     lost: list[str] = []
