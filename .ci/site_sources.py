@@ -32,7 +32,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def _page(name: str) -> str:
-    return f"source/{name.rstrip('/')}" + ("" if name.endswith(".md") else ".md")
+    return f"source/{name.rstrip('/').removesuffix('.md')}.md"
 
 
 def _with_its_files(path: Path) -> Iterator[Path]:
@@ -46,5 +46,6 @@ def _text(path: Path, name: str) -> str:
         return path.read_text("utf-8")
     if path.is_dir():
         files = sorted(file.name for file in path.iterdir() if file.is_file())
-        return f"# {name}\n\n" + "\n".join(f"- [{file}]({_page(f'{path.name}/{file}')[7:]})" for file in files)
+        links = [f"- [{file}]({path.name}/{file.removesuffix('.md')}.md)" for file in files]
+        return "\n".join((f"# {name}", "", *links))
     return f"# {name}\n\n````{_LANGUAGES.get(path.suffix, 'text')}\n{path.read_text('utf-8')}````\n"
