@@ -9,7 +9,9 @@ and the body. It is checked before anything is parsed, unpacked or fetched.
 from __future__ import annotations
 
 import zlib
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
+
+import msgspec
 
 from taskq.config import AppConfig
 from taskq.errors import BadMessage, BadSignature, PayloadTooLarge
@@ -50,7 +52,7 @@ class UnknownKey(BadSignature):
         self.key_id = key_id
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """A frame, taken apart and not checked. `key_id` is "" where it is not signed."""
 
     flags: int
@@ -77,7 +79,7 @@ def split(data: bytes) -> Frame:
         return Frame(flags, "", b"", memoryview(data)[2:])
     end = 3 + data[2] if len(data) > 2 else 3
     key_id, mac = data[3:end].decode("ascii", "replace"), data[end : end + MAC_BYTES]
-    if len(mac) != MAC_BYTES or not is_key_id(key_id):
+    if len(mac) != MAC_BYTES or not key_id:
         raise BadMessage(f"{data[:40]!r} has a signature of a wrong form")
     return Frame(flags, key_id, mac, memoryview(data)[end + MAC_BYTES :])
 
@@ -108,6 +110,10 @@ class FrameCodec:
         self._namespace, self._shards = namespace, shards
         self.accepts_unsigned = accept_unsigned
         self._compress_over = compress_over
+        signer = keys.signer.encode() if keys else b""
+        self._signer = bytes((len(signer),)) + signer
+        self.is_plain = keys is None and compress_over is None
+        """Nothing is signed, and compressed only what asks for it: most bodies need no look at all."""
 
     @classmethod
     def of(cls, config: AppConfig, namespace: str, shards: int) -> FrameCodec:
@@ -131,7 +137,8 @@ class FrameCodec:
         body: bytes,
         what: str,
         id: str,
-        *fits: object,
+        fits: str = "",
+        *,
         compress_over: int | None = None,
         plain: bytes = PLAIN,
     ) -> bytes:
@@ -155,11 +162,10 @@ class FrameCodec:
                 flags, body = COMPRESSED, packed
         if self.keys is None:
             return (bytes((FRAME_VERSION, flags)) if flags else plain) + body
-        signer = self.keys.signer.encode()
-        head = bytes((FRAME_VERSION, flags | SIGNED, len(signer))) + signer
-        return b"".join((head, self.keys.sign(self._place(what, id, fits) + head + body), body))
+        head = bytes((FRAME_VERSION, flags | SIGNED)) + self._signer
+        return head + self.keys.sign(self._place(what, id, fits) + head + body) + body
 
-    def open(self, data: bytes, what: str, id: str, *fits: object) -> tuple[memoryview | bytes, bool]:
+    def open(self, data: bytes, what: str, id: str, fits: str = "") -> tuple[memoryview | bytes, bool]:
         """Give the body of a frame, and whether its signature was verified.
 
         Raises:
@@ -169,11 +175,13 @@ class FrameCodec:
             BadMessage: it is no frame, or too large.
         """
         frame = split(data)
-        if not frame.flags & SIGNED:
+        flags, body = frame.flags, self.bounded(frame.body)
+        if flags & SIGNED:
+            verified = self._verify(frame, data, what, id, fits)
+        else:
             self.check_unsigned(what)
-        self.bounded(frame.body)
-        verified = bool(frame.flags & SIGNED) and self._verify(frame, data, what, id, fits)
-        return (_unpacked(frame.body, self.max_payload) if frame.flags & COMPRESSED else frame.body), verified
+            verified = False
+        return (_unpacked(body, self.max_payload) if flags & COMPRESSED else body), verified
 
     def check_unsigned(self, what: str) -> None:
         """Raise `BadSignature` if what has no signature is not to be read."""
@@ -188,23 +196,24 @@ class FrameCodec:
             raise _too_large(len(body), self.max_payload)
         return body
 
-    def _verify(self, frame: Frame, data: bytes, what: str, id: str, fits: tuple[object, ...]) -> bool:
+    def _verify(self, frame: Frame, data: bytes, what: str, id: str, fits: str) -> bool:
         keys = self.keys
         if keys is None and what == "outcome":
             return False  # to read it runs nothing, and an app without keys trusts its server anyway
-        if keys is None or frame.key_id not in keys:
-            raise UnknownKey(frame.key_id, keys)
-        head = data[: 3 + data[2]]
-        if not keys.verifies(
-            frame.key_id, frame.mac, b"".join((self._place(what, id, fits), head, frame.body))
-        ):
+        key_id = frame.key_id
+        if keys is None or key_id not in keys:
+            if not is_key_id(key_id):
+                raise BadMessage(f"the {what} has a signature of a wrong form")
+            raise UnknownKey(key_id, keys)
+        signed = b"".join((self._place(what, id, fits), data[: 3 + len(key_id)], frame.body))
+        if not keys.verifies(key_id, frame.mac, signed):
             raise BadSignature(
-                f"the signature of the {what} does not fit (key {frame.key_id!r}): it was altered, or moved here "
+                f"the signature of the {what} does not fit (key {key_id!r}): it was altered, or moved here "
                 "from another id, shard or namespace"
             )
         return True
 
-    def signature(self, data: bytes, what: str, id: str, *fits: object) -> str | None:
+    def signature(self, data: bytes, what: str, id: str, fits: str = "") -> str | None:
         """Say of a frame's signature that it is `valid`, `invalid`, `missing`, by an `unknown key`, or `not checked`.
 
         The last where there are no keys; None where there are neither keys nor a signature, or no frame.
@@ -215,7 +224,7 @@ class FrameCodec:
                 return "not checked" if signed else None
             if not signed:
                 return "missing"
-            self.open(data, what, id, *fits)
+            self.open(data, what, id, fits)
         except UnknownKey:
             return "unknown key"
         except BadSignature:
@@ -224,10 +233,10 @@ class FrameCodec:
             return None
         return "valid"
 
-    def _place(self, what: str, id: str, fits: tuple[object, ...]) -> bytes:
+    def _place(self, what: str, id: str, fits: str) -> bytes:
         shard = 0 if self._shards == 1 else shard_of(id, self._shards)
         # The id comes with its length, and nothing else here has a NUL: no two places look alike.
-        text = f"taskq {what}\0{self._namespace}\0{shard}\0{len(id)}\0{id}\0{' '.join(map(str, fits))}\0"
+        text = f"taskq {what}\0{self._namespace}\0{shard}\0{len(id)}\0{id}\0{fits}\0"
         return text.encode("utf-8", "surrogateescape")
 
 

@@ -66,7 +66,10 @@ def seal_message(message: Message, id: str, frames: FrameCodec, compress_over: i
     Raises:
         PayloadTooLarge: they are more than may travel.
     """
-    return frames.seal(_encoder.encode(message), "message", id, compress_over=compress_over)
+    body = _encoder.encode(message)
+    if frames.is_plain and compress_over is None and len(body) <= frames.max_payload:
+        return PLAIN + body
+    return frames.seal(body, "message", id, compress_over=compress_over)
 
 
 def open_message(data: bytes, id: str, queue: str | None, frames: FrameCodec) -> tuple[Message, bool]:
@@ -80,6 +83,8 @@ def open_message(data: bytes, id: str, queue: str | None, frames: FrameCodec) ->
         BadSignature: it is not signed though there are keys, was altered, or was signed for another place.
         BadMessage: the bytes are no message, or too many.
     """
+    if data[:2] == PLAIN and frames.keys is None and len(data) <= frames.max_payload:
+        return _decode(memoryview(data)[2:], data), False
     body, verified = frames.open(data, "message", id)
     message = _decode(body, data)
     if verified and queue is not None and message.queue != queue:

@@ -106,8 +106,10 @@ def seal_outcome(
     Raises:
         PayloadTooLarge: they are more than may travel.
     """
-    body = encode_outcome(outcome)
-    return frames.seal(body, "outcome", id, g, letter, compress_over=compress_over, plain=b"")
+    body = _encoder.encode(outcome)
+    if frames.is_plain and compress_over is None and len(body) <= frames.max_payload:
+        return body
+    return frames.seal(body, "outcome", id, f"{g} {letter}", compress_over=compress_over, plain=b"")
 
 
 def decode_outcome(data: bytes) -> Outcome:
@@ -155,7 +157,7 @@ class Record:
         if not self.state.ended or (not self.ending and self.state in _UNSIGNED):
             return None
         framed = self.ending if self.ending[:1] == _FRAMED else PLAIN
-        return frames.signature(framed, "outcome", id, self.g, _LETTER_OF[self.state])
+        return frames.signature(framed, "outcome", id, f"{self.g} {_LETTER_OF[self.state]}")
 
     def open(self, id: str, frames: FrameCodec) -> tuple[Outcome, bool]:
         """Read what became of the task `id`; gives whether its signature was verified, too.
@@ -171,7 +173,7 @@ class Record:
         if not data and self.state in _UNSIGNED:
             return Outcome(), False
         if data[:1] == _FRAMED:
-            body, verified = frames.open(data, "outcome", id, self.g, _LETTER_OF[self.state])
+            body, verified = frames.open(data, "outcome", id, f"{self.g} {_LETTER_OF[self.state]}")
             return _decode(body), verified
         frames.check_unsigned("outcome")
         return _decode(frames.bounded(data)), False

@@ -16,6 +16,7 @@ from taskq.broker.client import Broker
 from taskq.broker.commands import operating, reading
 from taskq.broker.commands.producing import Envelope
 from taskq.codec import CallCodec
+from taskq.frame import FrameCodec
 from taskq.handle import TaskHandle
 from taskq.message import Message, encode_message, seal_message
 from taskq.names import new_task_id
@@ -88,6 +89,7 @@ class Stand:
         self.workers: list[Worker] = []
         self._folder, self._log_level = folder, log_level
         self._client = server.client()
+        self._frames = FrameCodec.of(app.config, self.namespace, 1)
         self._born = round(self.redis_ms()) // 60_000
 
     def __enter__(self) -> Self:
@@ -142,14 +144,14 @@ class Stand:
     ) -> list[str]:
         """Enqueue a message to each of `lists`, in order, each with its own options as `enqueue.lua` takes them."""
         message = Message(task.name, args=args)
-        body, signed = encode_message(message), app.frames.keys is not None
+        body, signed = encode_message(message), self._frames.keys is not None
         ids = [new_task_id() for _ in lists]
         given = list(options) or [""] * len(ids)
         batch = 2_560 if len(body) < 10_000 else 10
         for start in range(0, len(ids), batch):
             some = slice(start, start + batch)
             envelopes = [
-                Envelope(id, where, seal_message(message, id, app.frames) if signed else body, option)
+                Envelope(id, where, seal_message(message, id, self._frames) if signed else body, option)
                 for id, where, option in zip(ids[some], lists[some], given[some], strict=True)
             ]
             self.broker.run(self.broker.store(envelopes))
