@@ -49,6 +49,7 @@ def compat(
         steps = look(
             application.name,
             application.tasks,
+            application.frames,
             server.shards,
             [check_name("the queue", name.strip()) for name in queues.split(",") if name.strip()],
             strict=strict,

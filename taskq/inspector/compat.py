@@ -11,13 +11,13 @@ import msgspec
 from taskq.broker.command import Steps, text
 from taskq.broker.commands.reading import read
 from taskq.broker.keys import PRIORITIES, Keys
-from taskq.errors import ArgumentMismatch, BadMessage
-from taskq.frame import UnknownFrame
+from taskq.errors import ArgumentMismatch, BadMessage, BadSignature
+from taskq.frame import FrameCodec, UnknownFrame
 from taskq.inspector.listing import known_processes, queue_names
 from taskq.inspector.places import Agenda, DeadLetters, Held, Parked, Place, ReadyList, Sighting
 from taskq.inspector.processes import processes
 from taskq.inspector.scan import Budget, pairs_of, tails, tolerant
-from taskq.message import Message, decode_message
+from taskq.message import Message, open_message
 from taskq.record import Record, State, parse_record
 from taskq.task import Task
 
@@ -63,6 +63,7 @@ class Compat(msgspec.Struct, frozen=True, kw_only=True):
 def compat(
     app: str,
     tasks: Mapping[str, Task[..., Any]],
+    frames: FrameCodec,
     shards: Sequence[Keys],
     queues: Sequence[str] = (),
     *,
@@ -74,7 +75,7 @@ def compat(
     `strict`: what no task of this app is named like counts as unfit, too. While workers and programs are at work,
     what moves may be missed, or be seen twice.
     """
-    look = _Look(app, tasks, queues, strict, Budget(looks=1 << 62, seconds=seconds))
+    look = _Look(app, tasks, frames, queues, strict, Budget(looks=1 << 62, seconds=seconds))
     for keys in shards:
         yield from look.over(keys)
     misfits = sorted(look.misfits.values(), key=lambda one: (one.task or "", -one.count))
@@ -95,6 +96,7 @@ class _Look:
         self,
         app: str,
         tasks: Mapping[str, Task[..., Any]],
+        frames: FrameCodec,
         queues: Sequence[str],
         strict: bool,
         budget: Budget,
@@ -103,7 +105,8 @@ class _Look:
         self.misfits: dict[tuple[str | None, str], Misfit] = {}
         self.others: Counter[str] = Counter()
         self.budget = budget
-        self._app, self._tasks, self._queues, self._strict = app, tasks, frozenset(queues), strict
+        self._app, self._tasks, self._frames = app, tasks, frames
+        self._queues, self._strict = frozenset(queues), strict
         self._beginnings = (f"{app}.", *{name.rpartition(".")[0] + "." for name in tasks if "." in name})
         self._own: dict[str, bool] = {}
 
@@ -160,9 +163,10 @@ class _Look:
         found = Record(State.QUEUED, 0, "") if record is None else parse_record(record)
         if found.state is not sighting.state:
             return None
-        if self._queues and (found.queue or sighting.queue) not in self._queues:
+        queue = found.queue or sighting.queue
+        if self._queues and queue not in self._queues:
             return None
-        return decode_message(data or b"")
+        return open_message(data or b"", sighting.id, queue or None, self._frames)[0]
 
     def _hold_against(self, task: Task[..., Any], message: Message, sighting: Sighting) -> None:
         try:
@@ -195,4 +199,5 @@ class _Look:
 
 def _unreadable(error: BadMessage) -> str:
     # Without the bytes, which differ from message to message.
-    return str(error) if isinstance(error, UnknownFrame) else "record or message cannot be read"
+    told = isinstance(error, (UnknownFrame, BadSignature))
+    return str(error) if told else "record or message cannot be read"

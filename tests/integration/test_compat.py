@@ -164,6 +164,25 @@ def test_what_cannot_be_read_is_told_and_hurts_nothing(lab: Lab, taskq: Taskq) -
     lab.redis("DEL", lab.keys.dead("broken"))
 
 
+def test_messages_are_opened_with_the_keys_that_a_worker_would_have(
+    lab: Lab, taskq: Taskq, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(lab.broker, "shop.add", 1)
+    monkeypatch.setenv("TASKQ_SIGNING_KEYS", "k1:" + 40 * "x")
+    sys.modules.pop("shop_compat", None)
+    taskq("enqueue", "shop.add", "--args", "[1]")
+
+    said = taskq("compat", "--json").json
+    assert (said["checked"], said["unfit"]) == (2, 1)
+    assert "the message is not signed" in said["misfits"][0]["reason"]
+    monkeypatch.setenv("TASKQ_SIGNING_KEYS", "k2:" + 40 * "y")
+    monkeypatch.setenv("TASKQ_ACCEPT_UNSIGNED", "1")
+    sys.modules.pop("shop_compat", None)
+    said = taskq("compat", "--json").json
+    assert (said["checked"], said["unfit"]) == (2, 1)
+    assert said["misfits"][0]["reason"] == "it is signed with key 'k1', and the keys here are k2"
+
+
 def test_a_look_that_has_to_stop_says_so_and_keeps_its_memory_small(lab: Lab, taskq: Taskq) -> None:
     body = encode_message(Message("shop.add", args=b"\x01\x91\x01"))
     names = [f"many-{n}" for n in range(3_000)]

@@ -184,7 +184,6 @@ def test_a_task_may_cancel_itself(work: Work) -> None:
     @work.app.task
     def leave() -> None:
         work.app.handle(current_task().id).cancel()
-
         for _ in range(2_000):
             time.sleep(0.005)
 
