@@ -37,7 +37,7 @@ def wait(
     refuse_in_task("wait", allow_block)
     warn_in_loop("wait", "wait_async")
     given = list(handles)
-    futures = _watch(given)
+    futures = _watch(given, timeout)
     try:
         concurrent.futures.wait(futures, seconds(timeout))
         return _split(given, futures)
@@ -78,7 +78,7 @@ def as_completed(
 
 
 def _in_order(handles: list[TaskHandle[R]], timeout: Duration | None) -> Iterator[TaskHandle[R]]:
-    futures = _watch(handles)
+    futures = _watch(handles, timeout)
     waited: dict[Future[End], list[TaskHandle[R]]] = {}
     for handle, future in zip(handles, futures, strict=True):
         waited.setdefault(future, []).append(handle)
@@ -124,13 +124,13 @@ async def _end_of(handle: TaskHandle[Any]) -> End:
     return handle.end or await handle.inbox.awatch(handle.id)
 
 
-def _watch(handles: Sequence[TaskHandle[Any]]) -> list[Future[End]]:
+def _watch(handles: Sequence[TaskHandle[Any]], timeout: Duration | None) -> list[Future[End]]:
     """Give a future for each handle, registering all that are new in as few commands as it takes."""
     new: dict[Inbox, list[str]] = {}
     for handle in handles:
         if handle.end is None:
             new.setdefault(handle.inbox, []).append(handle.id)
-    watched = {inbox: inbox.watch(ids) for inbox, ids in new.items()}
+    watched = {inbox: inbox.watch(ids, seconds(timeout)) for inbox, ids in new.items()}
     return [
         _known(handle.end) if handle.end is not None else watched[handle.inbox][handle.id]
         for handle in handles

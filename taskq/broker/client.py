@@ -173,8 +173,11 @@ class Broker:
                 self._pid, self._inboxes = os.getpid(), {}
             inbox = self._inboxes.get(keys.shard)
             if inbox is None:
-                inbox = self._inboxes[keys.shard] = Inbox(self.url, keys, self.call, self.acall)
+                inbox = self._inboxes[keys.shard] = self._make_inbox(keys)
             return inbox
+
+    def _make_inbox(self, keys: Keys) -> Inbox:
+        return Inbox(self.url, keys, self.call, self.acall)
 
     def close(self) -> None:
         """Close what this client has opened but the connections of event loops, which `aclose` closes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -10,7 +11,10 @@ from msgspec.structs import replace
 from taskq.broker.client import Broker
 from taskq.broker.command import Command, Steps, same
 from taskq.broker.commands.producing import Envelope, Stored
+from taskq.broker.inbox import End, Inbox
+from taskq.broker.keys import Keys
 from taskq.config import AppConfig
+from taskq.errors import ResultTimeout
 
 T = TypeVar("T")
 
@@ -31,6 +35,7 @@ class TestingBroker(Broker):
         run_ready: Callable[[], Any],
         arun_ready: Callable[[], Coroutine[Any, Any, Any]],
         hear_cancels: Callable[[], None],
+        waits_in_vain: Callable[[], bool],
     ) -> None:
         super().__init__(url, config.namespace, shards=config.shards)
         self.inline = inline
@@ -39,6 +44,7 @@ class TestingBroker(Broker):
         self.queues: dict[str, None] = {}
         """Where it waits."""
         self._run_ready, self._arun_ready, self._hear_cancels = run_ready, arun_ready, hear_cancels
+        self._waits_in_vain = waits_in_vain
 
     def store(self, envelopes: Sequence[Envelope]) -> Steps[list[Stored]]:
         """As `Broker.store`."""
@@ -77,7 +83,29 @@ class TestingBroker(Broker):
             self._hear_cancels()
         return reply
 
+    def _make_inbox(self, keys: Keys) -> Inbox:
+        inbox = _TestingInbox(self.url, keys, self.call, self.acall)
+        inbox.waits_in_vain = self._waits_in_vain
+        return inbox
+
     @staticmethod
     def _undelayed(envelope: Envelope) -> Envelope:
         _, bar, rest = envelope.options.partition("|")
         return replace(envelope, options=bar + rest)
+
+
+class _TestingInbox(Inbox):
+    """Does not let a test wait for ever for what nothing runs meanwhile."""
+
+    waits_in_vain: Callable[[], bool]
+
+    def watch(self, ids: Sequence[str], patience: float | None = None) -> dict[str, Future[End]]:
+        futures = super().watch(ids, patience)
+        waiting = [id for id, future in futures.items() if not future.done()]
+        if patience is None and waiting and self.waits_in_vain():
+            self.forget(ids)
+            raise ResultTimeout(
+                f"task {waiting[0]} has not ended, and nothing runs it while the test waits: run() it first, or "
+                "advance() to where it is due; with a timeout, this waits for other threads"
+            )
+        return futures

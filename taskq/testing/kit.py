@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import threading
 import time
 import uuid
 from collections.abc import Generator, Iterator
@@ -102,7 +103,9 @@ class AppTesting:
             self.run,
             self.arun,
             lambda: self._worker.hear_cancels(),
+            self._waits_in_vain,
         )
+        self._thread_id = threading.get_ident()
         self._before = app.use(self._broker)
         self._life = Life(app)
         self._home: asyncio.AbstractEventLoop | None = None
@@ -172,6 +175,10 @@ class AppTesting:
             if self._broker.inline and method == "run":
                 method, twin = "enqueue", "aenqueue"
             raise RuntimeError(f"{method}() blocks the loop that tasks are to run on: use `await {twin}()`")
+
+    def _waits_in_vain(self) -> bool:
+        """True if who asks is the test itself, and no other thread runs anything."""
+        return threading.get_ident() == self._thread_id and not self._worker.busy
 
     def _heed(self, job: Job, verdict: Verdict) -> bool:
         if self._broker.inline and verdict.kind is Kind.RETRY:

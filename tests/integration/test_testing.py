@@ -9,12 +9,23 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from taskq import Middleware, RetryPolicy, State, TaskFailed, TaskQ, current_task
+from taskq import (
+    Middleware,
+    ResultTimeout,
+    RetryPolicy,
+    State,
+    TaskFailed,
+    TaskQ,
+    as_completed,
+    current_task,
+    wait,
+)
 from taskq.errors import NotEncodable
 from tests.support import wait_until
 
@@ -124,6 +135,22 @@ def test_queued_tasks_wait_until_they_are_run(shop: Shop) -> None:
         assert t.run() == [second]
         assert t.run_one() is None
         assert second.result() == 3
+
+
+def test_a_test_does_not_wait_for_what_nothing_runs(shop: Shop) -> None:
+    with shop.app.testing() as t:
+        handle = shop.add.enqueue(1)
+        for waits in (handle.result, lambda: wait([handle]), lambda: [*as_completed([handle])]):
+            with pytest.raises(
+                ResultTimeout, match=r"nothing runs it while the test waits: run\(\) it first"
+            ):
+                waits()
+        assert wait([handle], timeout="20ms") == ([], [handle])
+        waiting = ThreadPoolExecutor(1)
+        elsewhere = waiting.submit(handle.result)
+        assert t.run() == [handle]
+        assert elsewhere.result(10) == handle.result() == 2
+        waiting.shutdown()
 
 
 def test_the_clock_fires_delays_retries_and_expiries_in_order(shop: Shop) -> None:
