@@ -20,10 +20,10 @@ from taskq.broker.commands import reading
 from taskq.bulk import Call, Enqueued, send_many
 from taskq.clock import Duration, to_ms
 from taskq.codec import CallCodec
-from taskq.config import AppConfig, from_environment, server_url
+from taskq.config import AppConfig, check_signing, from_environment, server_url
 from taskq.context import warn_in_loop
 from taskq.declaring import Declaring
-from taskq.errors import ConfigurationError
+from taskq.errors import ConfigurationError, SigningRequired
 from taskq.frame import FrameCodec
 from taskq.given import read_option, read_optional
 from taskq.group import TaskGroup
@@ -34,7 +34,7 @@ from taskq.origin import module_name, qualified_name
 from taskq.sending import Sender
 from taskq.signing import key_ring
 from taskq.sizes import Size, to_bytes
-from taskq.submitting import ReferenceCodec, callers, reference_of
+from taskq.submitting import CodeCodec, ReferenceCodec, arun, callers, reference_of, run
 from taskq.task import Task, is_async
 
 if TYPE_CHECKING:
@@ -187,6 +187,11 @@ class TaskQ(Declaring):
         self._add(task)
         task.app = self
 
+    def _add(self, task: Task[..., Any]) -> None:
+        if task.codec.pickles:
+            check_signing(self.config, f"cloudpickle for {task.name}")
+        super()._add(task)
+
     def freeze(self) -> None:
         """Import the modules of `include`, once, so that all tasks are known. Workers do it at their start.
 
@@ -207,6 +212,8 @@ class TaskQ(Declaring):
                     ) from error
             if self.modules:
                 self._callers()
+            if self.config.signing_keys is not None:
+                self._runners()
             self._frozen = True
 
     def enqueue(self, name: str, /, *args: Any, queue: str | None = None, **kwargs: Any) -> TaskHandle[Any]:
@@ -249,7 +256,7 @@ class TaskQ(Declaring):
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]: ...
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskHandle[Any]:
-        """Store a call of a function that is no task: a public one of a module in `include`.
+        """Store a call of a function that is no task: a public one of a module in `include`, or, with keys, any.
 
         A task is enqueued as itself. Raises what `task.enqueue` raises, and
 
@@ -276,7 +283,13 @@ class TaskQ(Declaring):
         for task in self.tasks.values():
             if function is task or function is task.function:
                 return task
-        module, name = reference_of(function, self.modules)
+        try:
+            module, name = reference_of(function, self.modules)
+        except SigningRequired:
+            if self.config.signing_keys is None:
+                raise
+            runner = self._runners()[is_async(function)]
+            return Sender(self, runner.name, CodeCodec(function), runner.queue, 5)
         caller = self._callers()[is_async(function)]
         return Sender(self, caller.name, ReferenceCodec(function, module, name), caller.queue, 5)
 
@@ -287,6 +300,15 @@ class TaskQ(Declaring):
             if names[0] not in self.tasks:
                 for name, function in zip(names, callers(self.modules), strict=True):
                     self.task(function, name=name)
+        return [self.tasks[name] for name in names]
+
+    def _runners(self) -> list[Task[..., Any]]:
+        """Give the tasks, sync and async, that run functions which come as code."""
+        names = [f"{self.name}.taskq.run", f"{self.name}.taskq.arun"]
+        with self._lock:
+            if names[0] not in self.tasks:
+                for name, function in zip(names, (run, arun), strict=True):
+                    self.task(function, name=name, codec="cloudpickle")
         return [self.tasks[name] for name in names]
 
     def handle(self, id: str) -> TaskHandle[Any]:

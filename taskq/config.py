@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from taskq.clock import to_ms
-from taskq.errors import BrokerNotConfigured, ConfigurationError
+from taskq.errors import BrokerNotConfigured, ConfigurationError, SigningRequired
 from taskq.names import check_name
 from taskq.sizes import to_bytes
 
@@ -79,6 +79,15 @@ class AppConfig:
     def record_ttl_ms(self, result_ttl_ms: int | None = None) -> int:
         """How long the record of an ended task stays, given what its task or its call says of its result."""
         return max(self.result_ttl_ms if result_ttl_ms is None else result_ttl_ms, self.dedupe_ttl_ms)
+
+
+def check_signing(config: AppConfig, what: str) -> None:
+    """Raise `SigningRequired` if there are no keys for `what`, which sends code."""
+    if config.signing_keys is None:
+        raise SigningRequired(
+            f"{what} sends code, which workers load only if it is signed: set TASKQ_SIGNING_KEYS for programs and "
+            "workers alike; `taskq keys new` makes a key"
+        )
 
 
 VARIABLES = {

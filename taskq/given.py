@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -15,6 +15,9 @@ from taskq.errors import TaskqError
 from taskq.names import check_id, check_name, unique_key
 
 T = TypeVar("T")
+
+Codec = Literal["msgpack", "cloudpickle"]
+"""How arguments and results travel: as data; or as code, which takes signing keys."""
 
 
 class Given(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,6 +39,7 @@ class Given(msgspec.Struct, frozen=True, omit_defaults=True):
     headers: dict[str, str] | None = None
     tags: list[str] | None = None
     compress_over: int | None = None
+    codec: Codec | None = None
 
     def wire(self, task: str) -> str:
         """Give what `enqueue.lua` is told beside the message."""
@@ -73,6 +77,17 @@ def check_count(value: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
         raise ValueError("it must be a whole number from 0 to 2,147,483,647")
+    return value
+
+
+def check_codec(value: Codec) -> Codec:
+    """Return `value` if it names a codec.
+
+    Raises:
+        ValueError: it names none.
+    """
+    if value not in ("msgpack", "cloudpickle"):
+        raise ValueError("it is 'msgpack' or 'cloudpickle'")
     return value
 
 
@@ -151,6 +166,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "result_ttl": ("result_ttl_ms", to_ms),
     "headers": ("headers", _headers),
     "tags": ("tags", _tags),
+    "codec": ("codec", check_codec),
 }
 
 

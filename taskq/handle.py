@@ -195,22 +195,21 @@ class TaskHandle(Generic[R]):
             raise TaskCancelled(f"task {self.id} was cancelled", id=self.id)
         if end.state is State.EXPIRED:
             raise TaskExpired(f"task {self.id} expired before it started", id=self.id)
-        outcome = self._open(end)
+        outcome, trusted = self._open(end)
         if end.state is State.FAILED:
             raise self._failed(outcome.error)
         if outcome.result is None:
             raise ResultNotStored(
                 f"task {self.id} succeeded, and no result was kept (result_ttl=0, or settled before its end)"
             )
-        result: R = self.codec.decode_result(outcome.result)
+        result: R = self.codec.decode_result(outcome.result, trusted)
         return result
 
-    def _open(self, end: Record) -> Outcome:
+    def _open(self, end: Record) -> tuple[Outcome, bool]:
         try:
-            outcome, _ = end.open(self.id, self.app.frames)
+            return end.open(self.id, self.app.frames)
         except BadSignature as error:
             raise BadSignature(f"task {self.id}: {error}") from None
-        return outcome
 
     def _failed(self, error: RemoteError | None) -> TaskFailed:
         error = error or RemoteError("Exception", "its worker said no more")

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 from taskq.clock import Duration, to_ms
-from taskq.given import check_count, check_priority, positive_ms, read_option, read_optional
+from taskq.given import (
+    Codec,
+    check_codec,
+    check_count,
+    check_priority,
+    positive_ms,
+    read_option,
+    read_optional,
+)
 from taskq.names import check_name
 from taskq.retry import Errors, RetryPolicy
 from taskq.sizes import Size, to_bytes
@@ -37,6 +45,7 @@ class TaskOptions:
     """Whether the message stays as long as the record of what ended, to be shown and replayed."""
     compress_over: int | None = None
     """Messages and outcomes above this many bytes are compressed; None is what the app says."""
+    codec: Codec = "msgpack"
 
 
 class TaskParameters(TypedDict, total=False):
@@ -59,6 +68,7 @@ class TaskParameters(TypedDict, total=False):
     ack: Ack
     keep_message: bool
     compress_over: Size | None
+    codec: Codec
 
 
 def options_of(
@@ -77,6 +87,7 @@ def options_of(
     ack: Ack = "late",
     keep_message: bool = False,
     compress_over: Size | None = None,
+    codec: Codec = "msgpack",
 ) -> TaskOptions:
     """Check what a decorator was given and put it into units.
 
@@ -106,6 +117,7 @@ def options_of(
         ack=ack,
         keep_message=keep_message,
         compress_over=read_optional("compress_over", compress_over, to_bytes),
+        codec=read_option("codec", codec, check_codec),
     )
     if options.max_crashes == 0:
         raise ValueError("max_crashes=0: a task is started once at least")

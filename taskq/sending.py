@@ -13,9 +13,10 @@ from taskq.broker.commands.producing import Envelope
 from taskq.bulk import Call, Enqueued, Parcel, send_many
 from taskq.clock import Duration
 from taskq.codec import CallCodec
+from taskq.config import check_signing
 from taskq.context import warn_in_loop
 from taskq.errors import EnqueueUnknown
-from taskq.given import NOTHING, Given, give
+from taskq.given import NOTHING, Codec, Given, give
 from taskq.handle import TaskHandle
 from taskq.message import Message, seal_message
 from taskq.middleware import run as run_hooks
@@ -133,6 +134,7 @@ class Sender(Generic[P, R]):
         result_ttl: Duration | None = None,
         headers: Mapping[str, str] | None = None,
         tags: Sequence[str] | None = None,
+        codec: Codec | None = None,
     ) -> Sender[P, R]:
         """Give a sender with options of its own: `task.using(delay="1m").enqueue(…)`.
 
@@ -151,8 +153,10 @@ class Sender(Generic[P, R]):
             result_ttl: how long the result is kept; 0 keeps none.
             headers: texts that travel along, for middleware and `current_task().headers`.
             tags: words to find the task by.
+            codec: `"cloudpickle"` sends what msgpack cannot: functions, classes of `__main__`, anything picklable.
 
         Raises:
+            SigningRequired: cloudpickle without signing keys.
             ValueError: a value cannot be meant, as a datetime without a zone, or two contradict each other.
         """
         given = give(
@@ -171,8 +175,14 @@ class Sender(Generic[P, R]):
             result_ttl=result_ttl,
             headers=headers,
             tags=tags,
+            codec=codec,
         )
-        return Sender(self.app, self.name, self.codec, self.queue, self.priority, given)
+        own = self.codec
+        if given.codec is not None:
+            own = own.pickling(given.codec == "cloudpickle")
+            if own.pickles:
+                check_signing(self.app.config, f"cloudpickle for {self.name}")
+        return Sender(self.app, self.name, own, self.queue, self.priority, given)
 
     def handle(self, id: str) -> TaskHandle[R]:
         """Give a handle to a task of this kind by its id, from anywhere."""

@@ -1,9 +1,11 @@
-"""Functions that are no tasks, called by reference.
+"""Functions that are no tasks, called by reference, or sent as code.
 
 Two tasks of an app, `<app>.taskq.call` and `<app>.taskq.acall`, take a module and a name and call what stands
 there. No name from the server is imported for that: the module has to be one of the app's `include`, which
 its workers import when they start, and the function a public one that is defined in it. So who lists a module
 in `include` lets whoever can enqueue call its public functions.
+
+With signing keys, functions that a worker could not find so are pickled, for `<app>.taskq.run` and `<app>.taskq.arun`.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ def reference_of(function: Callable[..., Any], modules: Sequence[str]) -> tuple[
     if module not in modules or _public_function(function.__module__, name) is not function:
         raise SigningRequired(
             f"{module}.{name} cannot be called by reference: that takes a public function of a module in the "
-            "app's include=[…]. Declare it as a task, or list its module; sending code takes signing keys, "
-            "which taskq does not have yet"
+            "app's include=[…]. Declare it as a task, or list its module; to send its code takes signing keys in "
+            "TASKQ_SIGNING_KEYS, for programs and workers alike"
         )
     return module, name
 
@@ -65,10 +67,38 @@ class ReferenceCodec(CallCodec):
         """As `CallCodec` has it, and so does what follows."""
         return _REFERENCE.encode_call((self._module, self._name, *super().encode_call(args, kwargs)), {})
 
-    def decode_call(self, args: bytes, kwargs: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def decode_call(
+        self, args: bytes, kwargs: bytes, trusted: bool = False
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """As `CallCodec` has it."""
         (_, _, own_args, own_kwargs), _ = _REFERENCE.decode_call(args, kwargs)
-        return super().decode_call(own_args, own_kwargs)
+        return super().decode_call(own_args, own_kwargs, trusted)
+
+
+class CodeCodec(CallCodec):
+    """How a call travels with the function itself: as cloudpickle writes it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function, pickles=True)
+        self._code = function
+
+    def encode_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        """As `CallCodec` has it, for `run` or `arun`."""
+        self.check_call(args, kwargs)
+        return _RUN.encode_call((self._code, args, dict(kwargs)), {})
+
+
+def run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a function that came as code."""
+    return function(*args, **kwargs)
+
+
+async def arun(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a coroutine function that came as code."""
+    return await function(*args, **kwargs)
+
+
+_RUN = CallCodec(run, pickles=True)
 
 
 def callers(

@@ -28,7 +28,14 @@ class Task(Sender[P, R]):
 
     def __init__(self, app: Application, name: str, function: Callable[P, Any], options: TaskOptions) -> None:
         given = Given(compress_over=options.compress_over) if options.compress_over is not None else NOTHING
-        super().__init__(app, name, CallCodec(function), options.queue, options.priority, given)
+        super().__init__(
+            app,
+            name,
+            CallCodec(function, options.codec == "cloudpickle"),
+            options.queue,
+            options.priority,
+            given,
+        )
         self.function = function
         self.options = options
         self.is_async = is_async(function)

@@ -123,7 +123,7 @@ class Desk:
             )
             return self.judge.raised(job, error, self.started_ms(job), took)
         try:
-            result = job.task.codec.encode_result(value)
+            result = job.task.codec.encode_result(value, job.is_pickled)
             return self.judge.succeeded(job, result, self.started_ms(job), took)
         except Exception as error:  # noqa: BLE001 - whatever a value's own code raises
             return self.judge.raised(job, error, self.started_ms(job), took)

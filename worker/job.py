@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from taskq.codec.code import PICKLE
 from taskq.message import Message
 from taskq.task import Task
 
@@ -106,6 +107,11 @@ class Job:
     def attempt(self) -> int:
         """Counts from 1."""
         return self.failures + self.crashes + 1
+
+    @property
+    def is_pickled(self) -> bool:
+        """Its call came as code, so its result may go so."""
+        return self.signed and self.message.args[:1] == PICKLE
 
     def timeouts(self) -> list[float]:
         """Its timeouts in seconds."""

@@ -80,7 +80,7 @@ class LoopRunner:
                 job.cancelled
             ):  # after it was admitted, before it was among `_tasks`: the interrupt found nothing
                 raise asyncio.CancelledError  # noqa: TRY301 - it ends as any other
-            args, kwargs = job.task.codec.decode_call(message.args, message.kwargs)
+            args, kwargs = job.task.codec.decode_call(message.args, message.kwargs, job.signed)
             if hooks.before_task:
                 await arun(hooks.before_task, context)
             work = job.task.function(*args, **kwargs)

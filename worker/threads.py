@@ -121,7 +121,7 @@ class ThreadRunner:
         task, message, hooks = job.task, job.message, self._desk.hooks
         if job.cancelled:  # after it was admitted, before this slot had it: the interrupt found nothing
             raise CancelRequested
-        args, kwargs = task.codec.decode_call(message.args, message.kwargs)
+        args, kwargs = task.codec.decode_call(message.args, message.kwargs, job.signed)
         if hooks.before_task:
             run_hooks(hooks.before_task, CURRENT.get(), loop=self._loop)
         return task.function(*args, **kwargs)

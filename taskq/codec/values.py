@@ -8,10 +8,11 @@ from msgspec import Raw
 from msgspec.msgpack import Decoder
 
 from taskq.codec import ext, walk
+from taskq.codec.code import PICKLE
 from taskq.errors import BadMessage, NotEncodable
 
 MSGPACK = b"\x01"
-"""The codec byte of msgpack. 2 is kept for signed cloudpickle."""
+"""The codec byte of msgpack."""
 
 _untyped = Decoder(ext_hook=ext.unpack).decode
 
@@ -58,7 +59,9 @@ def payload(data: bytes) -> memoryview:
     if data[:1] != MSGPACK:
         if not data:
             raise BadMessage("a value of no bytes")
-        known = "signed cloudpickle, which is not accepted here" if data[0] == 2 else "which is unknown"
+        known = (
+            "cloudpickle, which is loaded only if it is signed" if data[:1] == PICKLE else "which is unknown"
+        )
         raise BadMessage(f"the value's codec is {data[0]}, {known}")
     return memoryview(data)[1:]
 

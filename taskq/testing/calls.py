@@ -13,7 +13,7 @@ import msgspec
 from taskq.app import TaskQ
 from taskq.broker.commands.producing import Envelope
 from taskq.codec import CallCodec
-from taskq.message import Message, decode_message
+from taskq.message import Message, open_message
 from taskq.sending import Sender
 
 
@@ -44,9 +44,11 @@ def call_text(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
 
 def read_call(app: TaskQ, envelope: Envelope) -> SentCall:
     """Read a stored message."""
-    message = decode_message(envelope.message)
+    message, signed = open_message(envelope.message, envelope.id, None, app.frames)
     task = app.tasks.get(message.task)
-    args, kwargs = (CallCodec(None) if task is None else task.codec).decode_call(message.args, message.kwargs)
+    args, kwargs = (CallCodec(None) if task is None else task.codec).decode_call(
+        message.args, message.kwargs, signed
+    )
     queue, _, priority = envelope.list.partition(":")
     options = _options(message, envelope.options)
     return SentCall(envelope.id, message.task, args, kwargs, queue, int(priority), options)
@@ -91,7 +93,7 @@ class Wanted:
         self._any = not (args or kwargs)
         if not self._any:
             # As they arrive: a test may write a list where the task is given a tuple.
-            args, kwargs = sender.codec.decode_call(*sender.codec.encode_call(args, kwargs))
+            args, kwargs = sender.codec.decode_call(*sender.codec.encode_call(args, kwargs), trusted=True)
         self._args, self._kwargs = args, kwargs
         self._said = self._bound(args, kwargs) if not self._any else None
 

@@ -70,6 +70,6 @@ class Chaos:
         result = None
         if verdict.kind is Kind.SUCCEEDED:
             data = decode_outcome(verdict.outcome).result
-            result = None if data is None else job.task.codec.decode_result(data)
+            result = None if data is None else job.task.codec.decode_result(data, trusted=True)
         self.deliveries.append(Delivery(result, verdict.error, committed))
         return committed

@@ -9,7 +9,8 @@ import pytest
 
 from taskq import State, TaskFailed, TaskHandle, TaskQ
 from taskq.broker.commands.producing import Envelope
-from taskq.errors import BadSignature
+from taskq.codec import CallCodec
+from taskq.errors import BadMessage, BadSignature
 from taskq.frame import NO_KEYS, FrameCodec
 from taskq.inspector import dead
 from taskq.inspector.detail import detail
@@ -203,4 +204,45 @@ def test_a_dead_letter_is_signed_anew_by_who_has_the_key(
         with pytest.raises(TaskFailed, match="no"):
             new.result(timeout=10)
         assert new.info().origin == handle.id
+        assert worker.stop() == 0
+
+
+class Canary:
+    """Touches a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_code_is_loaded_only_where_a_key_has_signed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEYS, NEW)
+    monkeypatch.setenv("TASKQ_ACCEPT_UNSIGNED", "1")
+    with Yard(tmp_path) as yard:
+        worker = yard.worker("outcomes")
+        step = 3
+        assert yard.app.submit(lambda number: number + step, 4).result(timeout=10) == 7
+        echo = yard.app.named("tests.tests.apps.outcomes.echo").using(codec="cloudpickle")
+        assert echo.enqueue(len).result(timeout=10) is len
+
+        path = tmp_path / "canary"
+        codec = CallCodec(None, pickles=True)
+        args, kwargs = codec.encode_call((Canary(path),), {})
+        unsigned = store(yard, encode_message(Message("tests.tests.apps.outcomes.echo", args=args)))
+        with pytest.raises(TaskFailed, match="loaded only if it is signed"):
+            unsigned.result(timeout=10)
+        ended = yard.send("outcomes.echo", 1)
+        ended.result(timeout=10)
+        key = yard.app.broker.keys[0].record(ended.id)
+        record: bytes = yard.server.call("GET", key)
+        begin = b"|".join(record.split(b"|", 3)[:3]) + b"|"
+        forged = begin + encode_outcome(Outcome(result=codec.encode_result(Canary(path))))
+        yard.server.call("SET", key, forged, "KEEPTTL")
+        with pytest.raises(BadMessage, match="loaded only if it is signed"):
+            yard.app.handle(ended.id).result(timeout=5)
+        assert (kwargs, path.exists()) == (b"", False)
         assert worker.stop() == 0
