@@ -5,7 +5,9 @@ After the codec's byte come Python's major and minor version, for functions are 
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from taskq.errors import BadMessage, NotEncodable
@@ -23,10 +25,10 @@ def dump(value: Any, what: str) -> bytes:
     Raises:
         NotEncodable: it cannot be pickled.
     """
-    import cloudpickle
+    dumps: Callable[[Any], bytes] = importlib.import_module("cloudpickle").dumps  # it is not typed
 
     try:
-        packed: bytes = cloudpickle.dumps(value)
+        packed = dumps(value)
     except Exception as error:  # whatever a value's own code raises
         raise NotEncodable(f"{what} cannot be pickled: {error}") from error
     return _HEAD + packed
