@@ -20,6 +20,8 @@ from taskq.broker.commands.producing import Envelope, Stored, options
 from taskq.broker.commands.working import Answer, Batch, Beat, Claimed, ClaimRefused, Hold, Kind, Outcome7
 from taskq.record import Record, State, parse_record
 
+_SCRIPTS = command_module.SCRIPTS
+
 LEASE_MS = 30_000
 HOUR_MS = 3_600_000
 DEFAULT = "default:5"
@@ -304,7 +306,7 @@ def altered_scripts(
 ) -> Any:
     """Send scripts with some of their text replaced: `{"settle": ("10000", "3")}`. Each must be found."""
     copy = folder / "altered"
-    copytree(command_module.SCRIPTS, copy / "scripts")
+    copytree(_SCRIPTS, copy / "scripts")  # the real ones, also within another alteration
     for name, (old, new) in changes.items():
         file = copy / "scripts" / f"{name}.lua"
         before = file.read_text()

@@ -137,24 +137,27 @@ class _Look:
         for sighting in page:
             record, data = known.get(sighting.id, (b"", b""))
             try:
-                message = self._message(sighting, record, data)
+                opened = self._message(sighting, record, data)
             except BadMessage as error:
                 self.checked += 1
                 self._note(None, _unreadable(error), sighting)
                 continue
-            if message is None:
+            if opened is None:
                 continue
             self.checked += 1
+            message, signed = opened
             task = self._tasks.get(message.task)
             if task is not None:
-                self._hold_against(task, message, sighting)
+                self._hold_against(task, message, signed, sighting)
             elif self._strict or (yield from self._is_own(keys, message.task, own)):
                 self._note(message.task, "the app has no such task", sighting)
             else:
                 self.others[message.task if len(self.others) < _MOST_GROUPS else REST] += 1
 
-    def _message(self, sighting: Sighting, record: bytes | None, data: bytes | None) -> Message | None:
-        """Read what was found at an id; None if the task has moved on, or is not looked for.
+    def _message(
+        self, sighting: Sighting, record: bytes | None, data: bytes | None
+    ) -> tuple[Message, bool] | None:
+        """Read what was found at an id, and whether it is signed; None if the task has moved on, or is not looked for.
 
         Raises:
             BadMessage: it cannot be read.
@@ -167,10 +170,10 @@ class _Look:
         queue = found.queue or sighting.queue
         if self._queues and queue not in self._queues:
             return None
-        return open_message(data or b"", sighting.id, queue or None, self._frames)[0]
+        return open_message(data or b"", sighting.id, queue or None, self._frames)
 
-    def _hold_against(self, task: Task[..., Any], message: Message, sighting: Sighting) -> None:
-        if message.args[:1] == PICKLE:
+    def _hold_against(self, task: Task[..., Any], message: Message, signed: bool, sighting: Sighting) -> None:
+        if signed and message.args[:1] == PICKLE:
             return  # to look at it would run code
         try:
             task.codec.decode_call(message.args, message.kwargs)
