@@ -13,6 +13,7 @@ from taskq.cli.loading import app_options
 from taskq.cli.output import compact, line, show
 from taskq.cli.server_options import Server, app_and_server, json_option, url_options, with_server
 from taskq.cli.values import duration_ms, json_of
+from taskq.codec.call import CallCodec
 from taskq.errors import BadSignature, ResultTimeout
 from taskq.frame import FrameCodec
 from taskq.inspector import operations
@@ -92,10 +93,12 @@ def enqueue(
     """
     application, server = app_and_server(app, app_dir, url, namespace)
     try:
-        if name in application.tasks:
-            _ = server.shards  # a server that is away is told at once; an app's own client is patient
-        else:
+        task = application.tasks.get(name)
+        if task is None:
             _check_registered(server, name, queue, list(application.tasks))
+        else:
+            _check_arguments(task.codec, args or [], kwargs or {})
+            _ = server.shards  # a server that is away is told at once; an app's own client is patient
         sender = application.named(name, queue).using(**_options(given))
         handle = sender.enqueue(*(args or []), **(kwargs or {}))
         if not (wait or timeout is not None):
@@ -127,6 +130,12 @@ def _check_registered(server: Server, name: str, queue: str | None, declared: li
     meant = f"; do you mean {near[0]!r}?" if near else "; `taskq registered` lists them."
     by = "neither the app nor any worker knows" if declared else "no worker has registered"
     raise click.UsageError(f"{by} a task {name!r}{meant} With --queue it is enqueued all the same.")
+
+
+def _check_arguments(codec: CallCodec, args: list[Any], kwargs: dict[str, Any]) -> None:
+    # Programs are spared this, for type checkers look at them; what people type is read as a worker would read it.
+    if not codec.pickles:
+        codec.decode_call(*codec.encode_call(tuple(args), kwargs))
 
 
 def _tell(task_id: str, created: bool) -> None:

@@ -190,6 +190,8 @@ def test_an_app_checks_what_is_enqueued(
     wrong = taskq("enqueue", "shop.shop_cli.send", "--kwargs", '{"to": "a", "nope": 1}')
     assert (wrong.code, len(wrong.err.splitlines())) == (Exit.USAGE, 1)
     assert "nope" in wrong.err
+    mistyped = taskq("enqueue", "shop.shop_cli.send", "--args", "[5]")
+    assert (mistyped.code, mistyped.err) == (Exit.USAGE, "taskq: argument 'to': expected str, got int\n")
     unknown = taskq("enqueue", "shop.shop_cli.sent")
     assert "do you mean 'shop.shop_cli.send'?" in unknown.err
 
