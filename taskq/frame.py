@@ -16,7 +16,7 @@ import msgspec
 from taskq.config import AppConfig
 from taskq.errors import BadMessage, BadSignature, PayloadTooLarge
 from taskq.names import shard_of
-from taskq.signing import MAC_BYTES, KeyRing, is_key_id
+from taskq.signing import KNOWS_KEY, MAC_BYTES, KeyRing, is_key_id
 
 T = TypeVar("T", bytes, memoryview)
 
@@ -26,6 +26,10 @@ COMPRESSED = 2
 _KNOWN_FLAGS = SIGNED | COMPRESSED
 PLAIN = bytes((FRAME_VERSION, 0))
 _SIZE_BYTES = 4
+
+READS_FRAME = "taskq.frame:"
+"""With a version, or a version and a flag, behind it: the task name under which a message is parked that has one which
+is not known here, and under which a release that adds one registers that it reads it."""
 
 LARGEST = 64 * 1024 * 1024
 """How many bytes a message or an outcome may take where nothing else is said, and about how many one command carries:
@@ -38,9 +42,12 @@ class UnknownFrame(BadMessage):
 
     def __init__(self, version: int, flags: int) -> None:
         super().__init__(
-            f"frame version {version}, flags {flags}: this release reads version {FRAME_VERSION}"
+            f"frame version {version}, flags {flags}: this release reads version {FRAME_VERSION}, "
+            f"flags {_KNOWN_FLAGS} and fewer"
         )
-        self.version = version
+        unknown = flags & ~_KNOWN_FLAGS if version == FRAME_VERSION else 0
+        lowest = f":{unknown & -unknown}" if unknown else ""
+        self.parked_under = f"{READS_FRAME}{version}{lowest}"
 
 
 class UnknownKey(BadSignature):
@@ -50,6 +57,7 @@ class UnknownKey(BadSignature):
         here = f"the keys here are {', '.join(keys.ids)}" if keys else "there are no signing keys here"
         super().__init__(f"it is signed with key {key_id!r}, and {here}")
         self.key_id = key_id
+        self.parked_under = KNOWS_KEY + key_id
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):

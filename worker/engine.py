@@ -19,6 +19,7 @@ from taskq.broker.commands.working import Batch, Beat, ClaimRefused
 from taskq.broker.conversation import pause_after
 from taskq.broker.faults import DRIVER_ERRORS, Action, Fault
 from taskq.broker.namespace import Namespace
+from taskq.frame import READS_FRAME
 from taskq.signing import KNOWS_KEY
 from taskq.worker.channel import Channel
 from taskq.worker.holdings import NUDGE_S, Holdings
@@ -345,7 +346,7 @@ _warned: set[str] = set()
 
 
 def _parked(id: str, task: str, answer: str) -> None:
-    if task.startswith(KNOWS_KEY):
+    if task.startswith((KNOWS_KEY, READS_FRAME)):
         return  # the intake has said it
     if answer == "a" and task not in _warned:
         _warned.add(task)

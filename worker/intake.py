@@ -62,14 +62,13 @@ class Intake:
                 rest = self._rest(one.rest)
                 message, signed = open_message(one.message, one.id, rest.queue, self._frames)
                 gauge = self._gauges.get(message.task) or self._declared_late(message.task)
-            except UnknownFrame as error:
-                taken.unknown.append((one, f"frame:{error.version}"))  # a worker that reads it registers that
-                continue
-            except UnknownKey as error:
+            except (UnknownFrame, UnknownKey) as error:
                 log.error(
-                    "task %s is not run, and set aside until a worker with that key starts: %s", one.id, error
+                    "task %s is not run, and set aside until a worker starts that can read it: %s",
+                    one.id,
+                    error,
                 )
-                taken.unknown.append((one, KNOWS_KEY + error.key_id))
+                taken.unknown.append((one, error.parked_under))
                 continue
             except (BadMessage, BadName, ValueError) as error:
                 why = "is not run" if isinstance(error, BadSignature) else "cannot be read"

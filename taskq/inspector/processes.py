@@ -11,6 +11,7 @@ import msgspec
 from taskq.broker.command import Steps, text
 from taskq.broker.commands.reading import read
 from taskq.broker.keys import Keys
+from taskq.frame import READS_FRAME
 from taskq.inspector.listing import known_processes
 from taskq.inspector.places import score_ms
 from taskq.inspector.scan import Budget, hash_pairs, redis_now_ms, tolerant
@@ -108,7 +109,7 @@ def registered(shards: Sequence[Keys], budget: Budget | None = None) -> Steps[li
     found: list[Registered] = []
     for field, value in (yield from hash_pairs(keys, keys.tasks, budget)):
         name = text(field)
-        if name.startswith(KNOWS_KEY):
+        if name.startswith((KNOWS_KEY, READS_FRAME)):
             continue
         queue, _, since = text(value).partition("|")
         knowing = yield from tolerant(read(keys, "SMEMBERS", keys.knows(name)), [])

@@ -11,8 +11,10 @@ import pytest
 
 from taskq import State, TaskFailed, TaskHandle
 from taskq.broker.commands.producing import Envelope
+from taskq.frame import READS_FRAME
 from taskq.message import Message, encode_message
 from taskq.names import new_task_id
+from tests.hand import Hand
 from tests.support import wait_until
 from tests.workers import Worker, Yard, steadily
 
@@ -71,7 +73,7 @@ def test_a_task_that_another_process_knows_goes_round_until_that_one_has_it(tmp_
         assert yard.leftovers() == []
 
 
-def test_a_message_of_a_later_release_is_parked_and_not_touched(tmp_path: Path) -> None:
+def test_a_message_of_a_later_release_is_parked_untouched_until_a_worker_reads_it(tmp_path: Path) -> None:
     with Yard(tmp_path) as yard:
         worker = yard.worker("quick")
         before = worker.children()
@@ -82,6 +84,10 @@ def test_a_message_of_a_later_release_is_parked_and_not_touched(tmp_path: Path) 
         runs_on(yard, worker, before)
         assert yard.server.call("GET", yard.app.broker.keys[0].message(handle.id)) == data
         assert worker.stop() == 0
+
+        later = Hand(yard.app.broker, tasks={f"{READS_FRAME}7": "default"})
+        assert handle.status() is State.QUEUED
+        later.leave()
 
 
 GARBAGE = {

@@ -208,9 +208,10 @@ def test_without_keys_a_signed_message_is_not_taken_for_good() -> None:
 def test_a_later_frame_is_told_from_a_broken_one() -> None:
     data = seal_message(MESSAGE, "id", SIGNING)
 
-    for later in (bytes((2,)) + data[1:], bytes((1, 64)) + data[2:]):
-        with pytest.raises(UnknownFrame):
-            open_message(later, "id", "mail", SIGNING)
+    for head, name in {(2, 1): "2", (1, 64): "1:64", (1, 0b1100_0001): "1:64"}.items():
+        with pytest.raises(UnknownFrame) as caught:
+            open_message(bytes(head) + data[2:], "id", "mail", SIGNING)
+        assert caught.value.parked_under == f"taskq.frame:{name}"
     for broken in (
         b"",
         b"\x01",
