@@ -4,15 +4,20 @@
   own run it.
 - A `python` block that begins with `# name.py` is that file: it is written and imported, and its names join the
   page's. If its first line has a command, as in `# use.py: URL=… python use.py`, that is run and nothing imported.
+  `# name.py, continued` is put at the file's end; `# name.py, changed` stands in place of the functions of its names.
 - All other `python` blocks run in one namespace; they may await. Lines `#> text` are what the block prints.
 - In a `console` block, `$ taskq …`, `$ python …` and `$ export NAME=VALUE` are run, and have to end with exit
-  code 0, or with that of a comment such as `# exit code 4`. `taskq worker` and `taskq dev` are stopped at the
-  page's end, unless they end by themselves. What stands below a command is for the reader.
+  code 0, or with that of a comment such as `# exit code 4`. After an `export`, programs run in a fresh Python.
+  `taskq worker` and `taskq dev` are stopped when the same command comes again, or at the page's end, unless they end
+  by themselves. Of what stands below a command, the first line has to be printed, but for its spaces.
+- `redis://localhost:6379/0` in an `export` is the server that the test has started for the page.
 - Whatever cannot be run is a `text` block.
 """
 
 from __future__ import annotations
 
+import ast
+import itertools
 import json
 import os
 import re
@@ -29,10 +34,11 @@ from tests.support import wait_until
 ROOT = Path(__file__).parents[1]
 
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"# (\w+)\.py(?::.*?((?:[A-Z_]+=\S+ )*python \1\.py))?$")
+_FILE = re.compile(r"# (\w+)\.py(?::.*?((?:[A-Z_]+=\S+ )*python \1\.py)|, (continued|changed))?$")
 _SHOWN = re.compile(r"# (examples/\S+\.py)\n")
 _EXIT_CODE = re.compile(r"#.*\bexit code (\d+)")
 _ASSIGNMENT = re.compile(r"[A-Z_]+=")
+_STANDARD_SERVER = "redis://localhost:6379/0"
 _OF_CI = "python3 -m venv .venv "
 """README's two commands from a fresh clone: .ci/run runs them."""
 
@@ -45,7 +51,9 @@ asking, telling = sys.stdin, sys.stdout
 def run(module, code, line, page):
     if module:
         importlib.invalidate_caches()
-        names.update(vars(importlib.import_module(module)), __name__="page")
+        known = sys.modules.get(module)
+        found = importlib.reload(known) if known else importlib.import_module(module)
+        names.update(vars(found), __name__="page")
         return
     code = compile("\\n" * line + code, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     if code.co_flags & inspect.CO_COROUTINE:
@@ -85,16 +93,23 @@ def blocks(page: Path) -> Iterator[Block]:
         yield Block(found[1].strip(), found[2], text.count("\n", 0, found.start()) + 1)
 
 
-def commands(block: Block) -> list[str]:
-    return [line[2:] for line in block.text.splitlines() if line.startswith("$ ")]
+def commands(block: Block) -> list[tuple[str, str]]:
+    """Give the commands of a block, each with the first line that stands below it."""
+    lines = [*block.text.splitlines(), ""]
+    return [
+        (line[2:], "" if below.startswith("$ ") else below)
+        for line, below in itertools.pairwise(lines)
+        if line.startswith("$ ")
+    ]
 
 
 class Reader:
-    """Reads one page in a folder of its own. `environ` is what the reader's terminal has."""
+    """Reads one page in a folder of its own. `environ` is what the reader's terminal has, `server` the reader's own."""
 
-    def __init__(self, page: Path, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, page: Path, folder: Path, environ: Mapping[str, str], server: str = "") -> None:
         self._page = page
         self._folder = folder
+        self._server = server
         self._environ = {
             **environ,
             "PATH": f"{_tools(folder)}{os.pathsep}{os.environ['PATH']}",
@@ -129,9 +144,9 @@ class Reader:
         if block.kind == "python":
             self._program(block)
         elif block.kind == "console":
-            for command in commands(block):
+            for command, below in commands(block):
                 if not command.startswith(_OF_CI):
-                    self._run(command, block.line)
+                    self._run(command, block.line, below)
 
     def _program(self, block: Block) -> None:
         if shown := _SHOWN.match(block.text):
@@ -140,7 +155,7 @@ class Reader:
             return
         heading = _FILE.match(block.text.partition("\n")[0])
         if heading is not None:
-            (self._folder / f"{heading[1]}.py").write_text(block.text)
+            self._write(self._folder / f"{heading[1]}.py", block.text, heading[3])
             if heading[2]:
                 self._run(heading[2], block.line)
                 return
@@ -154,11 +169,21 @@ class Reader:
         if wanted and printed.splitlines() != wanted:
             raise Untrue(f"{self._page.name}:{block.line}: it prints {printed.splitlines()}, not {wanted}")
 
-    def _run(self, command: str, line: int) -> None:
+    def _write(self, file: Path, text: str, how: str | None) -> None:
+        if how == "continued":
+            text = "\n\n\n".join((file.read_text().rstrip(), text.partition("\n")[2].lstrip()))
+        elif how == "changed":
+            text = _replace(file.read_text(), text)
+        file.write_text(text)
+
+    def _run(self, command: str, line: int, below: str = "") -> None:
         words = shlex.split(command, comments=True)
         if words[0] == "export":
             name, _, value = words[1].partition("=")
-            self._environ[name] = value
+            self._environ[name] = value.replace(_STANDARD_SERVER, self._server or _STANDARD_SERVER)
+            if self._session is not None:
+                self._session.end()
+                self._session = None
             return
         program = next(word for word in words if not _ASSIGNMENT.match(word))
         if program not in ("taskq", "python"):
@@ -166,6 +191,9 @@ class Reader:
         code = _EXIT_CODE.search(command)
         wanted = int(code[1]) if code else 0
         if words[:2] in (["taskq", "dev"], ["taskq", "worker"]) and "--burst" not in words and not wanted:
+            for service in self._services:
+                if service.command == command:
+                    service.stop()
             self._services.append(_Service(command, self._folder, self._environ, len(self._services)))
             return
         done = subprocess.run(
@@ -180,6 +208,37 @@ class Reader:
         if done.returncode != wanted:
             ended = f"ended with exit code {done.returncode}, not {wanted}"
             raise Untrue(f"{self._page.name}:{line}: `{command}` {ended}:\n{done.stdout}{done.stderr}")
+        if below and below.split() not in [printed.split() for printed in done.stdout.splitlines()]:
+            raise Untrue(
+                f"{self._page.name}:{line}: `{command}` prints no {below!r}:\n{done.stdout}{done.stderr}"
+            )
+
+
+def _replace(old: str, new: str) -> str:
+    """Put the functions of `new` in place of those of the same names in `old`.
+
+    Raises:
+        Untrue: `old` has no such function.
+    """
+    lines, there = old.splitlines(), _functions(old)
+    for name, (begin, end) in _functions(new).items():
+        if name not in there:
+            raise Untrue(f"there is no function {name} to be changed")
+        lines[slice(*there[name])] = new.splitlines()[begin:end]
+        there = _functions("\n".join(lines))
+    return "\n".join((*lines, ""))
+
+
+def _functions(text: str) -> dict[str, tuple[int, int]]:
+    """Give the lines of each function at the top of a module, decorators and all."""
+    return {
+        node.name: (
+            min((node.lineno, *(one.lineno for one in node.decorator_list))) - 1,
+            node.end_lineno or 0,
+        )
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef)
+    }
 
 
 def _tools(folder: Path) -> Path:
@@ -253,7 +312,7 @@ class _Service:
         return self._path.read_text("utf-8", "replace")
 
     def stop(self) -> None:
-        """Stop it by Ctrl-C.
+        """Stop it by Ctrl-C; one that has been stopped stays so.
 
         Raises:
             Untrue: it does not end with exit code 0.

@@ -41,18 +41,20 @@ def terminal(own_server: RedisServer) -> dict[str, str]:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_page_does_what_it_says(page: Path, terminal: dict[str, str], tmp_path: Path) -> None:
+def test_a_page_does_what_it_says(
+    page: Path, terminal: dict[str, str], own_server: RedisServer, tmp_path: Path
+) -> None:
     if brings_its_own_server(page):
         del terminal["TASKQ_REDIS_URL"]
     try:
-        Reader(page, tmp_path, terminal).read()
+        Reader(page, tmp_path, terminal, own_server.url).read()
     finally:
         for place in (tmp_path / "state" / "taskq").glob("*"):
             embedded.stop("docs", directory=place)
 
 
 def brings_its_own_server(page: Path) -> bool:
-    return any(command.startswith("taskq dev") for block in blocks(page) for command in commands(block))
+    return any(command.startswith("taskq dev") for block in blocks(page) for command, _ in commands(block))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,13 @@ def brings_its_own_server(page: Path) -> bool:
         ("python", "# examples/shop.py\nprint(1)\n", "examples/shop.py has another text"),
         ("console", "$ taskq version    # exit code 4\n", "exit code 0, not 4"),
         ("console", "$ taskq queues --url nonsense\n", "exit code 2, not 0"),
+        ("console", "$ taskq version\ntaskq 0.0.0\n", "prints no 'taskq 0.0.0'"),
         ("console", "$ taskq worker nowhere:app\n", "has ended by itself"),
+        (
+            "python",
+            "# own.py\ndef one(): ...\n```\n```python\n# own.py, changed\ndef two(): ...\n",
+            "no function two",
+        ),
         ("console", "$ rm -r data\n", "mark it"),
     ],
 )
