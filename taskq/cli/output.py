@@ -55,7 +55,7 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-Cell = str | int | None
+Cell = str | int | float | None
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
@@ -68,7 +68,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         rows = [[row[place] for place in filled] for row in rows]
     cells = [[printable(cut(_shown(cell), _WIDEST_CELL)) for cell in row] for row in rows]
     right = [
-        bool(rows) and all(cell is None or isinstance(cell, int) for cell in column)
+        bool(rows) and all(cell is None or isinstance(cell, (int, float)) for cell in column)
         for column in _turned(rows)
     ]
     right += [False] * (len(columns) - len(right))
@@ -91,6 +91,8 @@ def _turned(rows: Sequence[Sequence[Cell]]) -> list[tuple[Cell, ...]]:
 def _shown(cell: Cell) -> str:
     if cell is None:
         return ""
+    if isinstance(cell, float):
+        return f"{cell:,.1f}"
     return f"{cell:,}" if isinstance(cell, int) else cell
 
 

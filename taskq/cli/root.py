@@ -28,6 +28,9 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "worker": Entry("taskq.cli.worker", "worker", "Run worker processes for an app."),
         "server": Entry("taskq.cli.server", "server", "Start, show or stop the embedded server."),
         "demo": Entry("taskq.cli.demo", "demo", "See taskq at work, on real input, within a minute."),
+        "bench": Entry(
+            "taskq.cli.bench", "bench", "Measure how fast it is on your server, and what limits it."
+        ),
     },
     "Look": {
         "queues": Entry("taskq.cli.queues", "queues", "List queues: what waits, what runs, who serves them."),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 from taskq.broker.command import Command, same
+from taskq.cli.bench.producing import run_loop
 from taskq.message import Message, encode_message
 from taskq.task import Task
 from tests.benchmarks.rows import Row, at_least, at_most
@@ -68,16 +69,6 @@ async def _in_waves(rounds: int, waves: int) -> float:
 
     await once()
     return statistics.median([await once() for _ in range(rounds)])
-
-
-def run_loop(main: Coroutine[Any, Any, float]) -> float:
-    """Run on uvloop where it is installed, as the workers do."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
 
 
 def _single(stand: Stand, count: int) -> tuple[float, float]:

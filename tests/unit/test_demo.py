@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from taskq.cli.demo.findings import DeadLetter, Findings, Interrupted, Milliseconds, percentiles
+from taskq.cli.demo.findings import DeadLetter, Findings, Interrupted
 from taskq.cli.demo.indexing import Facts, Totals, facts_of, find_files
+from taskq.cli.trial.durations import Milliseconds, percentiles
 
 ROWS = {"files": 2, "lines": 20}
 GOOD = Findings(

@@ -21,7 +21,7 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _VARIABLE = re.compile(r"\"(TASKQ_[A-Z_]+|XDG_STATE_HOME|NO_COLOR|REDIS_URL)\"")
-_OWN_USE = {"TASKQ_DEMO_DIRECTORY"}
+_OWN_USE = {"TASKQ_TRIAL_DIRECTORY"}
 """Set by one part of taskq for another."""
 
 

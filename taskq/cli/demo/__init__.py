@@ -1,9 +1,8 @@
 """`taskq demo`: taskq at work on real input, held against the same computation done without it.
 
-environment  a directory and an environment of its own, and the way out
 indexing     what is computed: facts of files, and their totals; without taskq
 tasks        the app that worker processes run; ledger: which of its runs began and ended
-worker       the `taskq worker` process; killing: one of its processes dies at its work
+killing      one of the worker's processes dies at its work
 course       from the first enqueue to the findings, following: until all tasks have ended
 findings     what was measured, and what of it is wrong; stage, report: what people see
 """
@@ -36,9 +35,9 @@ def demo(processes: int, allow_fake: bool, as_json: bool) -> Exit:
     Exit code 1 says that they differ, that something was lost, or that nothing was redelivered. Server and
     data are the demo's own, and removed when it ends.
     """
-    from taskq.cli.demo.environment import orderly_end, own_environment
     from taskq.cli.demo.indexing import find_files
     from taskq.cli.demo.stage import Stage
+    from taskq.cli.trial.environment import orderly_end, own_environment
 
     stage = Stage(sys.stderr if as_json else sys.stdout)
     with own_environment(), orderly_end():

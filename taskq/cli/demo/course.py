@@ -16,19 +16,21 @@ from taskq.broker import embedded
 from taskq.broker.client import Broker
 from taskq.broker.embedded import EmbeddedServer
 from taskq.cli.demo import tasks
-from taskq.cli.demo.environment import own_directory
-from taskq.cli.demo.findings import DeadLetter, Findings, Interrupted, percentiles
+from taskq.cli.demo.findings import DeadLetter, Findings, Interrupted
 from taskq.cli.demo.following import follow
 from taskq.cli.demo.indexing import Facts, Totals, facts_of, undisturbed
 from taskq.cli.demo.killing import Killer, again_in, redelivered
 from taskq.cli.demo.ledger import Run, read_runs
 from taskq.cli.demo.stage import Stage
-from taskq.cli.demo.worker import CONCURRENCY, Worker
+from taskq.cli.trial.durations import percentiles
+from taskq.cli.trial.environment import own_directory
+from taskq.cli.trial.worker import Worker
 from taskq.errors import ConfigurationError, TaskqError
 from taskq.inspector.listing import tasks as list_tasks
 from taskq.inspector.queues import queues as list_queues
 
 _NAMESPACE = tasks.app.config.namespace
+_CONCURRENCY = 4
 _BATCH = 256
 _FOUND = {
     "env": "named by TASKQ_REDIS_SERVER",
@@ -57,7 +59,7 @@ def perform(files: Sequence[bytes], processes: int, allow_fake: bool, stage: Sta
         WorkerFailed: the worker does not run, or does nothing.
         BrokerError: the server fails.
     """
-    with own_directory() as directory, ExitStack() as ends:
+    with own_directory("demo") as directory, ExitStack() as ends:
         place = directory / "server"
         ends.callback(embedded.stop, _NAMESPACE, directory=place)
         server = _server(place, allow_fake)
@@ -65,7 +67,7 @@ def perform(files: Sequence[bytes], processes: int, allow_fake: bool, stage: Sta
         stage.say(f"server       {server.version}, {where}{durable}")
         os.environ["TASKQ_REDIS_URL"] = server.url  # not on a command line: it has the password
         ends.callback(tasks.app.close)
-        worker = Worker(directory, processes)
+        worker = Worker(directory, f"{tasks.__name__}:app", processes, "--concurrency", str(_CONCURRENCY))
         ends.callback(worker.stop)
         try:
             findings = _play(files, processes, directory, server, worker, stage)
@@ -102,7 +104,7 @@ def _play(
 ) -> Findings:
     broker, killer = tasks.app.broker, Killer(directory)
     worker.wait_until_ready(broker)
-    stage.say(f"worker       {processes} processes x {CONCURRENCY} tasks at once")
+    stage.say(f"worker       {processes} processes x {_CONCURRENCY} tasks at once")
     began = time.monotonic()
     hopeless = tasks.hopeless.enqueue()
     sent = _enqueue(files)
@@ -124,7 +126,7 @@ def _play(
         server=f"{server.kind} {server.version}",
         durable=server.durable,
         processes=processes,
-        concurrency=CONCURRENCY,
+        concurrency=_CONCURRENCY,
         accepted=len(handles),
         refused=len(files) - len(sent),
         succeeded=states[State.SUCCEEDED],

@@ -11,7 +11,7 @@ from typing import Any
 from taskq import TaskHandle, as_completed
 from taskq.cli.demo.killing import Killer
 from taskq.cli.demo.stage import Advance
-from taskq.cli.demo.worker import Worker, WorkerFailed
+from taskq.cli.trial.worker import Worker, WorkerFailed
 
 _STRIKE_AFTER = 0.1
 """The share of tasks that have ended when a process is killed."""

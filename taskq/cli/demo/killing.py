@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from taskq.cli.demo.ledger import Run, read_runs
-from taskq.cli.demo.worker import WorkerFailed
+from taskq.cli.trial.worker import WorkerFailed
 
 _GONE_WITHIN_S = 10.0
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from taskq.cli.demo.findings import Findings, Milliseconds
+from taskq.cli.demo.findings import Findings
 from taskq.cli.output import cut, line, table
+from taskq.cli.trial.durations import Milliseconds
 
 _WIDTH = 80
 _INDENT = 13

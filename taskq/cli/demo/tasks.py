@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import os
-import signal
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from typing import TextIO
+from contextlib import asynccontextmanager
 
 from taskq import RetryPolicy, TaskQ, current_task
-from taskq.cli.demo.environment import LOCK
 from taskq.cli.demo.indexing import Facts, facts_of, undisturbed
 from taskq.cli.demo.ledger import Ledger
-
-DIRECTORY = "TASKQ_DEMO_DIRECTORY"
-"""The variable that tells worker processes where the demo's files are."""
+from taskq.cli.trial.guard import guarded
 
 
 @asynccontextmanager
 async def lifespan(_: TaskQ) -> AsyncGenerator[Ledger]:
-    """Give the tasks their ledger, and end the worker once the demo is gone: it may be killed, too."""
-    directory = Path(os.environ[DIRECTORY])
-    with (directory / LOCK).open() as lock, undisturbed():
-        guard = asyncio.create_task(_end_with_the_demo(lock))
-        try:
+    """Give the tasks their ledger."""
+    async with guarded() as directory:
+        with undisturbed():
             yield Ledger(directory)
-        finally:
-            guard.cancel()
-
-
-async def _end_with_the_demo(lock: TextIO) -> None:
-    while True:
-        with suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            break
-        await asyncio.sleep(0.5)
-    os.kill(os.getppid(), signal.SIGTERM)
 
 
 app = TaskQ("demo", namespace="demo", lifespan=lifespan)

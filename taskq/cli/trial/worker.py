@@ -1,4 +1,4 @@
-"""The demo's `taskq worker`: a process of its own, its log in the demo's directory."""
+"""A command's own `taskq worker`: a process of its own, its log in the command's directory."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from pathlib import Path
 
 import taskq
 from taskq.broker.client import Broker
-from taskq.cli.demo import tasks
+from taskq.cli.trial.guard import DIRECTORY
 from taskq.errors import TaskqError
 from taskq.inspector.processes import processes as list_processes
 
-CONCURRENCY = 4
 _READY_WITHIN_S = 30.0
 _LAST_WORDS = 20
 
@@ -29,22 +28,27 @@ class WorkerFailed(TaskqError):
 class Worker:
     """Starts, watches and stops the worker."""
 
-    def __init__(self, directory: Path, processes: int) -> None:
+    def __init__(self, directory: Path, app: str, processes: int, *options: str) -> None:
         self._processes = processes
         self._log = directory / "worker.log"
-        command = [sys.executable, "-m", "taskq", "worker", f"{tasks.__name__}:app"]
-        command += ["--processes", str(processes), "--concurrency", str(CONCURRENCY), "--grace", "5s"]
+        command = [sys.executable, "-m", "taskq", "worker", app]
+        command += ["--processes", str(processes), "--grace", "5s", *options]
         with self._log.open("wb") as log:
-            # A session of its own: a terminal's Ctrl-C is for the demo, which stops the worker then.
+            # A session of its own: a terminal's Ctrl-C is for the command, which stops the worker then.
             self._process = subprocess.Popen(
                 command,
                 cwd=directory,
-                env={**os.environ, **_import_path(), tasks.DIRECTORY: str(directory)},
+                env={**os.environ, **_import_path(), DIRECTORY: str(directory)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id."""
+        return self._process.pid
 
     def wait_until_ready(self, broker: Broker) -> None:
         """Return once all processes have registered.

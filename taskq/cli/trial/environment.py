@@ -1,4 +1,4 @@
-"""A place of its own for the demo: no settings of the user's, a directory, and an orderly end."""
+"""A place of its own for a command: no settings of the user's, a directory, and an orderly end."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-LOCK = "demo.lock"
-"""The file in the directory that the demo keeps locked while it lives."""
+LOCK = "trial.lock"
+"""The file in the directory that the command keeps locked while it lives."""
 
 _KEPT = {"TASKQ_REDIS_SERVER", "TASKQ_START_METHOD", "TASKQ_DEBUG"}
 
 
 @contextmanager
-def own_environment() -> Generator[None]:
-    """Keep what is set for the user's own apps from the demo's app, here and in child processes."""
+def own_environment(*kept: str) -> Generator[None]:
+    """Keep what is set for the user's own apps, all but `kept`, from the command's app, here and in children."""
     before = dict(os.environ)
     for name in before:
-        if name == "REDIS_URL" or (name.startswith("TASKQ_") and name not in _KEPT):
+        if name == "REDIS_URL" or (name.startswith("TASKQ_") and name not in _KEPT.union(kept)):
             del os.environ[name]
     try:
         yield
@@ -34,9 +34,9 @@ def own_environment() -> Generator[None]:
 
 
 @contextmanager
-def own_directory() -> Generator[Path]:
+def own_directory(command: str) -> Generator[Path]:
     """Make a directory, locked, and remove it with all that is in it."""
-    directory = Path(tempfile.mkdtemp(prefix="taskq-demo-"))
+    directory = Path(tempfile.mkdtemp(prefix=f"taskq-{command}-"))
     try:
         with (directory / LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
