@@ -34,6 +34,7 @@ from taskq.info import TaskInfo
 from taskq.middleware import Middleware
 from taskq.record import State
 from taskq.retry import Reject, Retry, RetryPolicy
+from taskq.secret import Secret
 from taskq.task import Task
 from taskq.waiting import as_completed, as_completed_async, wait, wait_async
 
@@ -43,6 +44,7 @@ __all__ = [
     "TaskGroup",
     "Task",
     "Middleware",
+    "Secret",
     # inside a task
     "current_task",
     "TaskContext",

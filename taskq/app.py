@@ -31,10 +31,20 @@ from taskq.handle import TaskHandle
 from taskq.middleware import FailureLog, Hooks, Middleware
 from taskq.names import check_name, check_task_name
 from taskq.origin import module_name, qualified_name
+from taskq.redaction import PATTERNS, check_patterns
 from taskq.sending import Sender
 from taskq.signing import key_ring
 from taskq.sizes import Size, to_bytes
-from taskq.submitting import CodeCodec, ReferenceCodec, arun, callers, reference_of, run
+from taskq.submitting import (
+    CallerCodec,
+    CodeCodec,
+    ReferenceCodec,
+    RunnerCodec,
+    arun,
+    callers,
+    reference_of,
+    run,
+)
 from taskq.task import Task, is_async
 
 if TYPE_CHECKING:
@@ -49,7 +59,6 @@ Lifespan = Callable[["TaskQ"], AbstractAsyncContextManager[Any] | AbstractContex
 `current_task().state`. A function under `@contextlib.asynccontextmanager` is one."""
 
 _QUEUE_CACHE_S = 60.0
-_UNTYPED = CallCodec(None)
 
 
 class TaskQ(Declaring):
@@ -73,6 +82,8 @@ class TaskQ(Declaring):
         accept_unsigned: with signing keys, read what is not signed, too: while signing is introduced.
         max_payload: how many bytes a message, or an outcome with its result, may take; 64 MB.
         compress_over: compress messages and outcomes above this size, where the task says nothing.
+        redact: patterns of names, as `"*iban*"`: what has such a name is not shown, in place of the usual ones
+            (`taskq.redaction.PATTERNS`); `()` for none.
     """
 
     def __init__(
@@ -94,6 +105,7 @@ class TaskQ(Declaring):
         accept_unsigned: bool = False,
         max_payload: Size = "64MB",
         compress_over: Size | None = None,
+        redact: Sequence[str] = PATTERNS,
     ) -> None:
         super().__init__(queue="default")
         self.name = check_name("the app", name)
@@ -110,6 +122,7 @@ class TaskQ(Declaring):
                 accept_unsigned=accept_unsigned,
                 max_payload=read_option("max_payload", max_payload, to_bytes),
                 compress_over=read_optional("compress_over", compress_over, to_bytes),
+                redact=read_option("redact", redact, check_patterns),
             )
         )
         if isinstance(include, str):
@@ -119,6 +132,7 @@ class TaskQ(Declaring):
         self.middleware: list[Middleware] = [FailureLog(), *middleware]
         """All of it, in the order it runs; the list may be changed in place."""
         self._hooks = Hooks(self.middleware)
+        self._untyped = CallCodec(None, redaction=self.config.redaction)
         self._lock = threading.RLock()
         self._broker: Broker | None = None
         self._frames: FrameCodec | None = None
@@ -190,6 +204,7 @@ class TaskQ(Declaring):
     def _add(self, task: Task[..., Any]) -> None:
         if task.codec.pickles:
             check_signing(self.config, f"cloudpickle for {task.name}")
+        task.codec.redaction = self.config.redaction
         super()._add(task)
 
     def freeze(self) -> None:
@@ -237,7 +252,7 @@ class TaskQ(Declaring):
         if task is not None:
             return task if queue is None else task.using(queue=queue)
         where = None if queue is None else check_name("the queue", queue)
-        return Sender(self, check_task_name(name), _UNTYPED, where, 5)
+        return Sender(self, check_task_name(name), self._untyped, where, 5)
 
     def enqueue_many(self, calls: Iterable[Call[R]]) -> list[Enqueued[R]]:
         """Store calls of any tasks, made by `task.call(…)`; see `Sender.enqueue_many`."""
@@ -289,17 +304,19 @@ class TaskQ(Declaring):
             if self.config.signing_keys is None:
                 raise
             runner = self._runners()[is_async(function)]
-            return Sender(self, runner.name, CodeCodec(function), runner.queue, 5)
+            return Sender(self, runner.name, CodeCodec(function, self.config.redaction), runner.queue, 5)
         caller = self._callers()[is_async(function)]
-        return Sender(self, caller.name, ReferenceCodec(function, module, name), caller.queue, 5)
+        return Sender(
+            self, caller.name, ReferenceCodec(function, module, name, self.config.redaction), caller.queue, 5
+        )
 
     def _callers(self) -> list[Task[..., Any]]:
         """Give the tasks, sync and async, that call functions by reference; declare them at the first use."""
-        names = [f"{self.name}.taskq.call", f"{self.name}.taskq.acall"]
+        names, redaction = [f"{self.name}.taskq.call", f"{self.name}.taskq.acall"], self.config.redaction
         with self._lock:
             if names[0] not in self.tasks:
                 for name, function in zip(names, callers(self.modules), strict=True):
-                    self.task(function, name=name)
+                    self.task(function, name=name).codec = CallerCodec(function, self.modules, redaction)
         return [self.tasks[name] for name in names]
 
     def _runners(self) -> list[Task[..., Any]]:
@@ -308,12 +325,14 @@ class TaskQ(Declaring):
         with self._lock:
             if names[0] not in self.tasks:
                 for name, function in zip(names, (run, arun), strict=True):
-                    self.task(function, name=name, codec="cloudpickle")
+                    self.task(function, name=name, codec="cloudpickle").codec = RunnerCodec(
+                        function, True, self.config.redaction
+                    )
         return [self.tasks[name] for name in names]
 
     def handle(self, id: str) -> TaskHandle[Any]:
         """Give a handle to a task by its id. Its result is as it travelled; `task.handle` knows its type."""
-        return TaskHandle(self, id, _UNTYPED)
+        return TaskHandle(self, id, self._untyped)
 
     def queue_of(self, task: str) -> Steps[str]:
         """Find the queue that workers have registered for a task; `default` if they have not."""

@@ -52,6 +52,9 @@ class Call(msgspec.Struct, Generic[R_co], frozen=True):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return f"<Call {self.sender.codec.shown(self.sender.name, self.args, self.kwargs)}>"
+
 
 class Enqueued(msgspec.Struct, Generic[R_co], frozen=True):
     """What became of one call of `enqueue_many`: a handle, or the error that `enqueue` would have raised."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from taskq.clock import to_ms
 from taskq.errors import BrokerNotConfigured, ConfigurationError, SigningRequired
 from taskq.names import check_name
+from taskq.redaction import PATTERNS, Redaction, redaction_of
 from taskq.sizes import to_bytes
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ class AppConfig:
     compress_over: int | None = None
     """Messages and outcomes above this many bytes are compressed, where the task says nothing; None for none."""
 
+    redact: tuple[str, ...] = PATTERNS
+    """Which names hide what they name, wherever arguments and results are shown; see `taskq.redaction`."""
+
     def __post_init__(self) -> None:
         check_name("the namespace", self.namespace)
         if self.lease_ms < 500:
@@ -75,6 +79,11 @@ class AppConfig:
             raise ConfigurationError(
                 f"max_payload is {self.max_payload:,} bytes; give 1KB to 256MB, and store larger data elsewhere"
             )
+
+    @property
+    def redaction(self) -> Redaction:
+        """What `redact` comes to."""
+        return redaction_of(self.redact)
 
     def record_ttl_ms(self, result_ttl_ms: int | None = None) -> int:
         """How long the record of an ended task stays, given what its task or its call says of its result."""
@@ -102,6 +111,7 @@ VARIABLES = {
     "accept_unsigned": "TASKQ_ACCEPT_UNSIGNED",
     "max_payload": "TASKQ_MAX_PAYLOAD",
     "compress_over": "TASKQ_COMPRESS_OVER",
+    "redact": "TASKQ_REDACT",
 }
 """Which variable of the environment speaks for which field. Durations are written as `30` or `10m`, sizes as `16MB`.
 Signing keys may stand in a file, which TASKQ_SIGNING_KEYS_FILE names."""
@@ -153,10 +163,15 @@ def _bytes(variable: str, text: str) -> int:
         raise ConfigurationError(f"{variable} cannot be read: {error}") from error
 
 
+def _patterns(_variable: str, text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(filter(None, map(str.strip, text.split(","))))
+
+
 _READERS: Mapping[str, Callable[[str, str], Any]] = {
     "accept_unsigned": _yes_or_no,
     "max_payload": _bytes,
     "compress_over": _bytes,
+    "redact": _patterns,
 }
 
 

@@ -13,8 +13,10 @@ from taskq.clock import Duration, to_ms
 from taskq.errors import BlockingInTask
 
 if TYPE_CHECKING:
+    from taskq.codec import CallCodec
     from taskq.message import Message
     from taskq.options import TaskOptions
+    from taskq.redaction import Veil
 
 log = logging.getLogger("taskq.task")
 
@@ -23,6 +25,10 @@ class Outlet(Protocol):
     """Where a task's own word on its end goes: the worker that runs it."""
 
     is_replay: bool
+
+    def veil(self) -> Veil:
+        """Give what hides the task's secret arguments in texts."""
+        ...
 
     def ack(self, context: TaskContext) -> None:
         """Settle as succeeded, now."""
@@ -38,6 +44,7 @@ class Declared(Protocol):
 
     name: str
     options: TaskOptions
+    codec: CallCodec
 
 
 class TaskContext:
@@ -104,6 +111,14 @@ class TaskContext:
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose lines begin with the task's id, and carry it as `task_id` for structured logs."""
         return _TaskLog(log, {"task_id": self.id, "task_name": self.name})
+
+    def redact(self, what: object) -> str:
+        """Give a text, or the repr of anything else, as it may be logged: the task's secret arguments are masked.
+
+        Masked are their values from 4 characters on, and what stands under a name that hides it.
+        """
+        text = what if isinstance(what, str) else repr(self.task.codec.redaction.shown(what))
+        return self.outlet.veil().over(text)
 
     def ack(self) -> None:
         """Say that the work is done; what comes after it in the function is not repeated.

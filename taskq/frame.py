@@ -60,6 +60,11 @@ class UnknownKey(BadSignature):
         self.parked_under = KNOWS_KEY + key_id
 
 
+def beginning(data: bytes | memoryview) -> str:
+    """Name bytes that cannot be read by a few of them: in the rest there may be what is secret."""
+    return f"{bytes(data[:8])!r}… ({len(data):,} bytes)"
+
+
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """A frame, taken apart and not checked. `key_id` is "" where it is not signed."""
 
@@ -79,7 +84,7 @@ def split(data: bytes) -> Frame:
     if data[:2] == PLAIN:
         return Frame(0, "", b"", memoryview(data)[2:])
     if len(data) < 2 or not FRAME_VERSION <= data[0] <= 15:
-        raise BadMessage(f"{data[:40]!r} is no message")
+        raise BadMessage(f"{beginning(data)} is no message")
     flags = data[1]
     if data[0] != FRAME_VERSION or flags & ~_KNOWN_FLAGS:
         raise UnknownFrame(data[0], flags)

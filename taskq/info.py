@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,9 +43,9 @@ class TaskInfo:
     """Seconds that the last run took."""
     error: RemoteError | None = None
     """What a failed task raised, as text."""
-    args: tuple[Any, ...] | None = None
-    kwargs: Mapping[str, Any] | None = None
-    headers: Mapping[str, str] | None = None
+    args: tuple[Any, ...] | None = field(default=None, repr=False)
+    kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
     tags: tuple[str, ...] = ()
     origin: str | None = None
     """The dead letter whose work this is."""

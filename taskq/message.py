@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from taskq.errors import BadMessage, BadSignature
-from taskq.frame import PLAIN, FrameCodec, unchecked
+from taskq.frame import PLAIN, FrameCodec, beginning, unchecked
 
 
 class Message(
@@ -27,6 +27,7 @@ class Message(
         "result_ttl_ms": "rt",
         "headers": "h",
         "tags": "g",
+        "secrets": "x",
         "origin": "o",
     },
 ):
@@ -34,7 +35,8 @@ class Message(
 
     What the decorator says (`max_retries`, `timeout`, …) is read from the worker's code at run time, so that
     a deployment heals waiting tasks; here stands only what this one call was given. `created_ms` is the
-    producer's estimate of Redis time. `origin` is the id of the dead letter that this one requeues.
+    producer's estimate of Redis time. `secrets` says which arguments are not shown (`taskq.redaction.Marks`), to those
+    too who have none of the code. `origin` is the id of the dead letter that this one requeues.
     """
 
     task: str
@@ -48,7 +50,11 @@ class Message(
     result_ttl_ms: int | None = None
     headers: dict[str, str] | None = None
     tags: list[str] | None = None
+    secrets: list[int | str] | None = None
     origin: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Message {self.task} in {self.queue}>"  # without its arguments: they may be secret
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -115,4 +121,4 @@ def _decode(body: bytes | memoryview, data: bytes) -> Message:
     try:
         return _decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise BadMessage(f"{data[:40]!r} is no message: {error}") from error
+        raise BadMessage(f"{beginning(data)} is no message: {error}") from error

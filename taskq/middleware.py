@@ -12,7 +12,9 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from taskq.context import CURRENT
 from taskq.errors import ArgumentMismatch, ConfigurationError
+from taskq.redaction import NO_VEIL, Veil, text_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -82,24 +84,50 @@ class Middleware:
 
 
 class FailureLog(Middleware):
-    """Logs a line for each retry and each failure, this with the traceback. Built in, first in the list."""
+    """Logs a line for each retry and each failure, this with the traceback. Built in, first in the list.
+
+    Secret arguments are masked in both.
+    """
 
     def after_retry(self, context: TaskContext, error: BaseException, delay_ms: int) -> None:
         """Log a warning."""
         log.warning(
-            "%s %s failed in attempt %d, again in %.1f s: %s: %s",
-            context.name, context.id, context.attempt, delay_ms / 1_000, type(error).__name__, error,
+            "%s %s failed in attempt %d, again in %.1f s: %s",
+            context.name, context.id, context.attempt, delay_ms / 1_000, _line(error, context.outlet.veil()),
             extra={"task_id": context.id, "task_name": context.name},
         )  # fmt: skip
 
     def after_failure(self, context: TaskContext, error: BaseException) -> None:
         """Log an error."""
+        veil = context.outlet.veil()
+        with_traceback = not isinstance(error, ArgumentMismatch)  # which says all in its message
+        text, traceback = _with_traceback(error, veil) if with_traceback else (_line(error, veil), None)
         log.error(
-            "%s %s failed for good in attempt %d: %s: %s",
-            context.name, context.id, context.attempt, type(error).__name__, error,
-            exc_info=None if isinstance(error, ArgumentMismatch) else error,  # it says all in its message
+            "%s %s failed for good in attempt %d: %s",
+            context.name, context.id, context.attempt, text,
+            exc_info=traceback,
             extra={"task_id": context.id, "task_name": context.name},
         )  # fmt: skip
+
+
+def _line(error: BaseException, veil: Veil) -> str:
+    return f"{type(error).__name__}: {veil.over(text_of(error))}"
+
+
+def _with_traceback(error: BaseException, veil: Veil) -> tuple[str, BaseException | None]:
+    """Give what is logged of an error, and the exception whose traceback goes with it.
+
+    An exception that has something secret in it does not go to logging, whose handlers take it apart as they like:
+    its traceback stands in the text, masked.
+    """
+    if veil is not NO_VEIL:
+        from traceback import format_exception
+
+        plain = "".join(format_exception(error)) if error.__traceback__ else ""
+        masked = veil.over(plain)
+        if masked != plain:
+            return f"{_line(error, veil)}\n{masked.rstrip()}", None
+    return _line(error, veil), error
 
 
 class Hooks:
@@ -180,10 +208,7 @@ def _report(hook: Hook, error: BaseException) -> None:
     name = getattr(hook, "__qualname__", repr(hook))
     first = (name, type(error)) not in _reported
     _reported.add((name, type(error)))
-    log.error(
-        "the middleware hook %s raised %s: %s",
-        name,
-        type(error).__name__,
-        error,
-        exc_info=error if first else None,
-    )
+    context = CURRENT.get()
+    veil = NO_VEIL if context is None else context.outlet.veil()
+    text, traceback = _with_traceback(error, veil) if first else (_line(error, veil), None)
+    log.error("the middleware hook %s raised %s", name, text, exc_info=traceback)

@@ -6,13 +6,13 @@ A record is one packed string, for reads are one MGET a batch and the fence is a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import msgspec
 
 from taskq.errors import BadMessage
-from taskq.frame import FRAME_VERSION, PLAIN, FrameCodec, unchecked
+from taskq.frame import FRAME_VERSION, PLAIN, FrameCodec, beginning, unchecked
 
 
 class State(Enum):
@@ -68,12 +68,14 @@ class Outcome(
         "error": "e",
         "task": "t",
         "process": "p",
+        "secrets": "x",
     },
 ):
     """What became of a task. Unknown fields are ignored, so that releases can run side by side.
 
     `started_ms` is Redis time, `took_ms` was measured on the worker's monotonic clock. `result` is the
-    codec's bytes, None if none was stored. `attempt` counts from 1.
+    codec's bytes, None if none was stored. `attempt` counts from 1. `secrets` are the app's own patterns for names that
+    are not shown in the result (`taskq.redaction.Marks`).
     """
 
     started_ms: int = 0
@@ -83,6 +85,10 @@ class Outcome(
     error: RemoteError | None = None
     task: str = ""
     process: str = ""
+    secrets: list[str] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Outcome of {self.task} in {self.process}>"  # without its result: it may be secret
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -125,7 +131,7 @@ def _decode(body: bytes | memoryview) -> Outcome:
     try:
         return _decoder.decode(body) if body else Outcome()
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-        raise BadMessage(f"{bytes(body[:80])!r} is no outcome") from error
+        raise BadMessage(f"{beginning(body)} is no outcome") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,7 @@ class Record:
     failures: int = 0
     crashes: int = 0
     flags: str = ""
-    ending: bytes = b""
+    ending: bytes = field(default=b"", repr=False)
     """The bytes of its outcome."""
 
     @property
@@ -203,4 +209,4 @@ def parse_record(data: bytes) -> Record:
             flags=flags.decode(),
         )
     except (ValueError, KeyError) as error:
-        raise BadMessage(f"{data[:80]!r} is no record") from error
+        raise BadMessage(f"{beginning(data)} is no record") from error

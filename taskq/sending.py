@@ -113,7 +113,7 @@ class Sender(Generic[P, R]):
             return call
         if not isinstance(call, tuple):  # a caller without types
             raise TypeError(
-                f"{call!r} is no call: give tuples of arguments, as [(1,), (2,)], or {self.name}.call(…)"
+                f"a {type(call).__name__} is no call: give tuples of arguments, as [(1,), (2,)], or {self.name}.call(…)"
             )
         return Call(self, call, {})
 
@@ -204,6 +204,7 @@ class Sender(Generic[P, R]):
             given.result_ttl_ms,
             given.headers,
             given.tags,
+            self.codec.secrets,
         )
         task_id = given.id or new_task_id(self._shard(app.config.shards))
         if hooks := app.hooks.before_enqueue:

@@ -13,11 +13,13 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from taskq.codec import CallCodec
-from taskq.errors import SigningRequired
+from taskq.errors import SigningRequired, TaskqError
 from taskq.origin import module_name, qualified_name
+from taskq.redaction import Marks, Redaction, Veil
 from taskq.retry import Reject
 
 
@@ -58,10 +60,15 @@ def _public_function(module: str, name: str) -> Callable[..., Any] | None:
 class ReferenceCodec(CallCodec):
     """How a call by reference travels: as the function's own arguments, packed beside its module and name."""
 
-    def __init__(self, function: Callable[..., Any], module: str, name: str) -> None:
-        super().__init__(function)
+    def __init__(self, function: Callable[..., Any], module: str, name: str, redaction: Redaction) -> None:
+        super().__init__(function, redaction=redaction)
         self._module = module
         self._name = name
+
+    @cached_property
+    def secrets(self) -> list[int | str] | None:
+        """The packed arguments: who does not know the function cannot say what in them is secret."""
+        return [2, 3]
 
     def encode_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[bytes, bytes]:
         """As `CallCodec` has it, and so does what follows."""
@@ -75,11 +82,37 @@ class ReferenceCodec(CallCodec):
         return super().decode_call(own_args, own_kwargs, trusted)
 
 
+class CallerCodec(CallCodec):
+    """How the tasks that call by reference get their calls."""
+
+    def __init__(self, caller: Callable[..., Any], modules: Sequence[str], redaction: Redaction) -> None:
+        super().__init__(caller, redaction=redaction)
+        self._modules = modules
+
+    def veil(self, args: bytes, kwargs: bytes, trusted: bool, marks: Marks | None) -> Veil:
+        """As `CallCodec` has it, of the function's own arguments."""
+        try:
+            (module, name, own_args, own_kwargs), _ = self.decode_call(args, kwargs)
+            own = CallCodec(find(module, name, self._modules), redaction=self.redaction)
+        except (TaskqError, Reject):
+            return super().veil(args, kwargs, trusted, marks)
+        return own.veil(own_args, own_kwargs, trusted, None)
+
+
+class RunnerCodec(CallCodec):
+    """How the tasks that run code get their calls."""
+
+    def veil_of(self, args: Sequence[Any], _: Mapping[str, Any], marks: Marks | None, /) -> Veil:
+        """As `CallCodec` has it, of the function's own arguments."""
+        function, own_args, own_kwargs = args
+        return CallCodec(function, redaction=self.redaction).veil_of(own_args, own_kwargs, marks)
+
+
 class CodeCodec(CallCodec):
     """How a call travels with the function itself: as cloudpickle writes it."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function, pickles=True)
+    def __init__(self, function: Callable[..., Any], redaction: Redaction) -> None:
+        super().__init__(function, True, redaction)
         self._code = function
 
     def encode_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[bytes, bytes]:

@@ -12,6 +12,7 @@ from taskq.broker.commands.working import Kind
 from taskq.broker.namespace import Namespace
 from taskq.context import TaskContext
 from taskq.middleware import Hook, Hooks
+from taskq.redaction import Veil
 from taskq.worker.holdings import Holdings
 from taskq.worker.job import Job
 from taskq.worker.testimony import Testimony
@@ -138,6 +139,9 @@ class _Word:
 
     def __init__(self, desk: Desk, job: Job) -> None:
         self._desk, self._job = desk, job
+
+    def veil(self) -> Veil:
+        return self._job.veil()
 
     def ack(self, context: TaskContext) -> None:  # noqa: ARG002 - the outlet's shape
         job, desk = self._job, self._desk

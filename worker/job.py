@@ -6,6 +6,7 @@ from typing import Any
 
 from taskq.codec.code import PICKLE
 from taskq.message import Message
+from taskq.redaction import Veil
 from taskq.task import Task
 
 LONG_S = 0.025
@@ -39,6 +40,7 @@ class Job:
     """
 
     __slots__ = (
+        "_veil",
         "cancelled",
         "careful",
         "crashes",
@@ -102,6 +104,7 @@ class Job:
         """Its outcome is on its way: it was acknowledged by hand, or at its start."""
         self.slot = -1
         """Where it runs; -1 before the start and after the end."""
+        self._veil: Veil | None = None
 
     @property
     def attempt(self) -> int:
@@ -112,6 +115,13 @@ class Job:
     def is_pickled(self) -> bool:
         """Its call came as code, so its result may go so."""
         return self.signed and self.message.args[:1] == PICKLE
+
+    def veil(self) -> Veil:
+        """What hides its secret arguments in texts; made once it is asked for, which is when it fails."""
+        if self._veil is None:
+            message = self.message
+            self._veil = self.task.codec.veil(message.args, message.kwargs, self.signed, message.secrets)
+        return self._veil
 
     def timeouts(self) -> list[float]:
         """Its timeouts in seconds."""

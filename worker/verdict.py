@@ -10,6 +10,7 @@ from taskq.broker.commands.working import Kind, Outcome7
 from taskq.errors import ArgumentMismatch, BadMessage, NotEncodable, TaskTimeout
 from taskq.frame import FrameCodec
 from taskq.record import Outcome, RemoteError, seal_outcome
+from taskq.redaction import NO_VEIL, Veil, text_of
 from taskq.retry import Reject, Retry
 from taskq.worker.job import Job
 
@@ -48,19 +49,12 @@ class Verdict:
         return (job.id, job.g, kind, self.ms, job.task.name, took_ms, self.outcome)
 
 
-def remote_error(error: BaseException, longest: int = _LONGEST_TEXT) -> RemoteError:
-    """Give an exception as text, cut in the middle where it is longer than `longest` characters."""
+def remote_error(error: BaseException, veil: Veil = NO_VEIL, longest: int = _LONGEST_TEXT) -> RemoteError:
+    """Give an exception as text, without what `veil` hides, and without its middle if it is above `longest`."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     frames = "".join(traceback.format_exception(error)) if error.__traceback__ else ""
-    return RemoteError(name, _cut(_text(error), longest), _cut(frames, longest))
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - a stranger's __str__
-        return f"<{type(error).__name__} whose text cannot be made>"
+    return RemoteError(name, _cut(veil.over(text_of(error)), longest), _cut(veil.over(frames), longest))
 
 
 def _cut(text: str, longest: int) -> str:
@@ -80,6 +74,8 @@ class Judge:
     dead_ttl_ms: int
     frames: FrameCodec = field(default_factory=FrameCodec)
     """What signs outcomes, and bounds them."""
+    secrets: list[str] | None = None
+    """What outcomes with a result say of names that are not shown."""
 
     def result_ttl(self, job: Job) -> int:
         """How long the result of a job is kept, 0 for not at all."""
@@ -101,7 +97,9 @@ class Judge:
         ttl = self.result_ttl(job)
         if ttl == 0:
             result = None
-        outcome = Outcome(started_ms, took * 1_000, job.attempt, result, None, job.task.name, job.process)
+        outcome = Outcome(
+            started_ms, took * 1_000, job.attempt, result, None, job.task.name, job.process, self.secrets
+        )
         sealed = self._sealed(job, Kind.SUCCEEDED, outcome)
         return Verdict(Kind.SUCCEEDED, max(ttl, self.dedupe_ttl_ms), took, sealed)
 
@@ -124,7 +122,7 @@ class Judge:
         self, job: Job, kind: Kind, error: BaseException | None = None, started_ms: int = 0, took: float = 0.0
     ) -> Verdict:
         """It came to an end without a result: failed, cancelled or expired."""
-        text = None if error is None else remote_error(error, self.frames.longest_text)
+        text = None if error is None else remote_error(error, job.veil(), self.frames.longest_text)
         outcome = Outcome(started_ms, took * 1_000, job.attempt, None, text, job.task.name, job.process)
         ttl = self.dead_ttl_ms if kind is Kind.FAILED else self.ttl(job)
         return Verdict(kind, ttl, took, self._sealed(job, kind, outcome), error)
@@ -135,7 +133,7 @@ class Judge:
 
     def unreadable(self, id: str, g: int, error: Exception) -> Outcome7:
         """What no worker of this release can read is dead-lettered and quarantined."""
-        outcome = Outcome(error=remote_error(error, self.frames.longest_text))
+        outcome = Outcome(error=remote_error(error, longest=self.frames.longest_text))
         sealed = seal_outcome(outcome, id, g, _UNREADABLE_ENDS, self.frames)
         return (id, g, Kind.UNREADABLE.value, self.dead_ttl_ms, "-", 0, sealed)
 
@@ -143,7 +141,8 @@ class Judge:
 def judge_of(app: Application) -> Judge:
     """Make the judge of an app's workers."""
     config = app.config
-    return Judge(config.result_ttl_ms, config.dedupe_ttl_ms, config.dead_ttl_ms, app.frames)
+    secrets = config.redaction.own or None
+    return Judge(config.result_ttl_ms, config.dedupe_ttl_ms, config.dead_ttl_ms, app.frames, secrets)
 
 
 def _timeout(job: Job, error: HardTimeout) -> TaskTimeout:

@@ -53,6 +53,9 @@ class Command(msgspec.Struct, Generic[T], frozen=True):
     decode: Callable[[Any], T]
     shard: int = 0
 
+    def __repr__(self) -> str:
+        return f"<Command {self.name} of shard {self.shard}>"  # without its arguments: there are messages among them
+
     def words(self) -> tuple[Argument, ...]:
         """The words of the Redis command, EVALSHA for a script."""
         if not self.key:

@@ -156,13 +156,15 @@ def result(server: Server, id: str, wait: bool, timeout: int | None, as_json: bo
     """
     if wait or timeout is not None:
         return _finish(_await_end(server, id, timeout), as_json, server.frames)
-    return _finish(server.run(detail(server.keys_of(id), id, server.frames)), as_json, server.frames)
+    return _finish(
+        server.run(detail(server.keys_of(id), id, server.frames, server.redaction)), as_json, server.frames
+    )
 
 
 def _await_end(server: Server, id: str, timeout_ms: int | None) -> Detail:
     keys = server.keys_of(id)
     found = server.run(
-        detail(keys, id, server.frames)
+        detail(keys, id, server.frames, server.redaction)
     )  # says what is wrong with an id of which nothing is known
     if found.state in _ENDED:
         return found
@@ -171,7 +173,7 @@ def _await_end(server: Server, id: str, timeout_ms: int | None) -> Detail:
         future.result(None if timeout_ms is None else timeout_ms / 1_000)
     except TimeoutError:
         raise ResultTimeout(f"task {id} has not ended within {timeout_ms} ms: it is {found.state}") from None
-    return server.run(detail(keys, id, server.frames))
+    return server.run(detail(keys, id, server.frames, server.redaction))
 
 
 def _finish(found: Detail, as_json: bool, frames: FrameCodec) -> int:

@@ -73,7 +73,7 @@ def show_letter(server: Server, id: str, as_json: bool) -> None:
     """Show a dead letter: its arguments, its error, the traceback."""
     keys = server.keys_of(id)
     server.run(letters.find(keys, id))
-    show(as_json, server.run(detail(keys, id, server.frames)), show_detail)
+    show(as_json, server.run(detail(keys, id, server.frames, server.redaction)), show_detail)
 
 
 class Report(msgspec.Struct, frozen=True):

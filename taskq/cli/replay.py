@@ -45,10 +45,11 @@ def replay(
     return Exit.OK if done.error is None else Exit.NO
 
 
-def _debug(error: BaseException) -> None:
+def _debug(error: BaseException, done: Replayed) -> None:
     import pdb  # noqa: T100 - it was asked for
 
-    line(f"taskq: {type(error).__name__}: {error}", error=True)
+    if done.error is not None:
+        line(f"taskq: {type(error).__name__}: {done.error.message}", error=True)
     pdb.post_mortem(error.__traceback__)
 
 

@@ -17,6 +17,7 @@ from taskq.cli.output import line
 from taskq.config import AppConfig, from_environment
 from taskq.errors import BrokerError, BrokerNotConfigured, FormatMismatch
 from taskq.frame import FrameCodec
+from taskq.redaction import Redaction
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
@@ -66,6 +67,11 @@ class Server:
     def frames(self) -> FrameCodec:
         """What signs and verifies, with the keys that the environment names."""
         return FrameCodec.of(self.config, self.namespace, len(self.shards))
+
+    @property
+    def redaction(self) -> Redaction:
+        """What is not shown, as the environment says."""
+        return self.config.redaction
 
     def keys_of(self, id: str) -> Keys:
         """The keys of the shard that `id` lives on."""

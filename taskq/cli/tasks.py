@@ -90,7 +90,7 @@ def _when(row: Row) -> str | None:
 @with_server
 def task(server: Server, id: str, as_json: bool) -> None:
     """Show everything known of the task ID: where it stands, its arguments, its outcome."""
-    show(as_json, server.run(detail(server.keys_of(id), id, server.frames)), show_detail)
+    show(as_json, server.run(detail(server.keys_of(id), id, server.frames, server.redaction)), show_detail)
 
 
 def show_detail(found: Detail) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from taskq.codec import code, ext
 from taskq.codec.plan import Plan
 from taskq.codec.reading import Reader
-from taskq.codec.values import MSGPACK, encode_value
+from taskq.codec.values import MSGPACK, decode_value, encode_value
 from taskq.codec.writing import write_args, write_kwargs
 from taskq.errors import ArgumentMismatch, ConfigurationError
+from taskq.redaction import DEFAULT, NO_VEIL, Marks, Redaction, Veil
+from taskq.secret import Secret
 
 _NONE = MSGPACK + ext.encode(None)
 
@@ -27,22 +29,31 @@ class CallCodec:
     verified. Every codec reads both, so a call may differ from what its task declares.
     """
 
-    def __init__(self, function: Callable[..., Any] | None, pickles: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., Any] | None, pickles: bool = False, redaction: Redaction = DEFAULT
+    ) -> None:
         self._function = function
         self.pickles = pickles
+        self.redaction = redaction
+        """Which names are secret: the app's word, given before the first use."""
 
     def pickling(self, pickles: bool) -> CallCodec:
         """Give the codec of the same function that pickles, or does not."""
-        return self if pickles == self.pickles else CallCodec(self._function, pickles)
+        return self if pickles == self.pickles else CallCodec(self._function, pickles, self.redaction)
 
     @cached_property
     def _plan(self) -> Plan:
         return Plan(self._function)
 
     @cached_property
+    def secrets(self) -> list[int | str] | None:
+        """Which arguments are secret, as each message of this function says it; None if none is."""
+        return [*self._plan.marks(self.redaction.hides), *self.redaction.own] or None
+
+    @cached_property
     def _reader(self) -> Reader:
         try:
-            return Reader(self._plan)
+            return Reader(self._plan, self.redaction)
         except ConfigurationError as error:
             raise ArgumentMismatch(str(error)) from error
 
@@ -86,6 +97,37 @@ class CallCodec:
         if (len(args), *kwargs) not in self._plan.shapes:
             self._plan.bind(args, kwargs)
 
+    def veil(self, args: bytes, kwargs: bytes, trusted: bool, marks: Marks | None) -> Veil:
+        """Give what hides a call's secret values in texts; `marks` are its message's, `trusted` as for `decode_call`.
+
+        It never raises: of what cannot be read, no value can stand in a text.
+        """
+        try:
+            if args[:1] == code.PICKLE:
+                if not trusted:
+                    return NO_VEIL
+                loaded, by_name = code.load(args)
+                return self.veil_of(loaded, by_name, marks)
+            values: list[Any] = decode_value(args) if args else []
+            named: dict[str, Any] = decode_value(kwargs) if kwargs else {}
+            return self.veil_of(values, named, marks)
+        except Exception:  # noqa: BLE001 - a message of anybody's
+            return NO_VEIL
+
+    def veil_of(self, args: Sequence[Any], kwargs: Mapping[str, Any], marks: Marks | None, /) -> Veil:
+        """As `veil`, of arguments that are read already."""
+        return self.redaction.veil(args, kwargs, self._all_marks(marks))
+
+    def shown(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], marks: Marks | None = None
+    ) -> str:
+        """Write a call of `name` as Python would, but for what is secret."""
+        values, named = self.redaction.call(args, kwargs, self._all_marks(marks))
+        return f"{name}({', '.join([*map(repr, values), *(f'{key}={value!r}' for key, value in named.items())])})"
+
+    def _all_marks(self, marks: Marks | None) -> Marks:
+        return [*(self.secrets or ()), *(marks or ())]
+
     def encode_result(self, value: Any, pickles: bool = False) -> bytes:
         """Encode what the function returned; `pickles`: as its call was.
 
@@ -97,7 +139,10 @@ class CallCodec:
             return _NONE
         if pickles or self.pickles:
             return code.dump(value, "the result")
-        return encode_value(value, "result", closed=self._plan.result.closed)
+        slot = self._plan.result
+        if slot.secret and not isinstance(value, Secret):
+            value = Secret(value)  # so that whoever shows it knows
+        return encode_value(value, "result", closed=slot.closed)
 
     def decode_result(self, data: bytes, trusted: bool = False) -> Any:
         """Decode what `encode_result` wrote; `trusted` as for `decode_call`.

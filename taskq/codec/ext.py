@@ -13,6 +13,7 @@
     9     timedelta                       microseconds, as 1
     10    Decimal                         text
     11    UUID                            its 16 bytes
+    12    Secret                          its value, as msgpack
 
 -1 is msgpack's own timestamp: a datetime whose tzinfo is `timezone.utc`, with fold 0.
 """
@@ -28,10 +29,12 @@ from uuid import UUID
 
 from msgspec.msgpack import Decoder, Encoder, Ext
 
+from taskq.secret import Secret
+
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-INT, TUPLE, SET, FROZENSET, DICT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_ = range(1, 12)
+INT, TUPLE, SET, FROZENSET, DICT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_, SECRET = range(1, 13)
 
 LONGEST = 1 << 20
 """The most bytes that an int, or the text of a Decimal, may take."""
@@ -100,12 +103,17 @@ def pack_uuid(value: UUID) -> Ext:
     return Ext(UUID_, value.bytes)
 
 
+def pack_secret(revealed: Any) -> Ext:
+    return Ext(SECRET, encode(revealed))
+
+
 def unpack(code: int, data: memoryview) -> Any:
     """Rebuild what was packed as `code`: the `ext_hook` of every decoder. Bad bytes raise in any way."""
     return _READERS[code](data)
 
 
 _array = Decoder(tuple[Any, ...], ext_hook=unpack).decode
+_anything = Decoder(ext_hook=unpack).decode
 _datetime = Decoder(tuple[datetime, int | None, str | None, int]).decode
 _time = Decoder(tuple[time, int | None, str | None, int]).decode
 
@@ -175,4 +183,5 @@ _READERS: dict[int, Callable[[memoryview], Any]] = {
     TIMEDELTA: lambda data: timedelta(microseconds=_read_int(data)),
     DECIMAL: _read_decimal,
     UUID_: lambda data: UUID(bytes=bytes(data)),
+    SECRET: lambda data: Secret(_anything(data)),
 }

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, get_type_hints
+
+from taskq.secret import Secret
 
 if sys.version_info >= (3, 14):
     from annotationlib import Format
@@ -14,6 +17,9 @@ if sys.version_info >= (3, 14):
     _signature = functools.partial(inspect.signature, annotation_format=Format.FORWARDREF)
 else:
     _signature = inspect.signature
+
+
+_SECRET = re.compile(r"\bSecret\b")
 
 
 def resolved_signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -68,4 +74,5 @@ def _resolved(annotation: Any, names: dict[str, Any]) -> Any:
     try:
         return get_type_hints(holder, names, include_extras=True)["it"]
     except Exception:  # noqa: BLE001 - annotations are code
-        return inspect.Parameter.empty
+        # Of a Secret this much is known even where its import, or what is in it, is for type checkers only.
+        return Secret if _SECRET.search(str(annotation)) else inspect.Parameter.empty

@@ -43,7 +43,7 @@ def dump_leaf(value: Any) -> Any:
 
 
 def rebuild(cls: Any, value: Any) -> Any:
-    """Make a model of its data; the `dec_hook` of every decoder. What is no model stays as it arrived."""
+    """Make a model of its data. What is no model stays as it arrived."""
     return _validated(cls.model_validate, value) if is_model(cls) else value
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from taskq.codec.hints import anything, name_of, resolved_signature
 from taskq.codec.slots import OPEN, Inexpressible, Slot, slot_of
 from taskq.errors import ArgumentMismatch, ConfigurationError
+from taskq.redaction import ALL_NAMES
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _NAMED = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
@@ -29,7 +30,7 @@ class Plan:
         self._signature = resolved_signature(anything if function is None else function)
         self._parameters = list(self._signature.parameters.values())
         slots = [self._slot(f"parameter {each.name!r}", each.annotation) for each in self._parameters]
-        placed = list(zip(self._parameters, slots, strict=True))
+        placed = self._placed = list(zip(self._parameters, slots, strict=True))
         self.positional = [slot for each, slot in placed if each.kind in _POSITIONAL]
         self.rest = next((slot for each, slot in placed if each.kind is Parameter.VAR_POSITIONAL), None)
         self.named = {each.name: slot for each, slot in placed if each.kind in _NAMED}
@@ -72,6 +73,22 @@ class Plan:
         """Give the slots of the first `count` positional arguments."""
         here = self.positional[:count]
         return here + [self.rest or OPEN] * (count - len(here))
+
+    def marks(self, hides: Callable[[object], bool]) -> list[int | str]:
+        """Say which arguments are secret, by annotation or because their name hides them; see `redaction.Marks`."""
+        marks: list[int | str] = []
+        for place, (each, slot) in enumerate(self._placed):
+            if not slot.secret and not hides(each.name):
+                continue
+            if each.kind in _POSITIONAL:
+                marks.append(place)
+            if each.kind in _NAMED:
+                marks.append(each.name)
+            if each.kind is Parameter.VAR_POSITIONAL:
+                marks.append(-1 - place)
+            if each.kind is Parameter.VAR_KEYWORD:
+                marks.append(ALL_NAMES)
+        return marks
 
     def label(self, index: int) -> str:
         """Name the positional argument at `index`, as messages do."""

@@ -14,6 +14,7 @@ from taskq.codec.plan import Plan
 from taskq.codec.slots import OPEN, Slot, decoder
 from taskq.codec.values import MSGPACK, payload
 from taskq.errors import BadMessage
+from taskq.redaction import Redaction, is_marked
 
 _split_args = Decoder(list[Raw]).decode
 _split_kwargs = Decoder(dict[str, Raw]).decode
@@ -27,8 +28,9 @@ _MAP = 0x80
 class Reader:
     """Reads the calls and the results of one function."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, redaction: Redaction) -> None:
         self._plan = plan
+        self._redaction = redaction
         self._args_decoders = _by_head(plan)
         self._kwargs_decoder = _of_named(plan)
 
@@ -44,7 +46,8 @@ class Reader:
         return values, named
 
     def result(self, data: bytes) -> Any:
-        return _read(self._plan.result, payload(data), f"the result of {self._plan.name}()")
+        result = self._plan.result
+        return self._read(result, payload(data), f"the result of {self._plan.name}()", result.secret)
 
     def _named(self, data: bytes) -> dict[str, Any]:
         named: dict[str, Any] = self._kwargs_decoder(memoryview(data)[1:])
@@ -57,14 +60,27 @@ class Reader:
         named: dict[str, Raw] = _split(_split_kwargs, kwargs) if kwargs else {}
         plan = self._plan
         plan.bind(values, named)
+        marks = plan.marks(self._redaction.hides)
         slots = enumerate(zip(plan.slots(len(values)), values, strict=True))
         return (
-            tuple(_read(slot, value, f"argument {plan.label(index)}") for index, (slot, value) in slots),
+            tuple(
+                self._read(slot, value, f"argument {plan.label(index)}", is_marked(index, marks))
+                for index, (slot, value) in slots
+            ),
             {
-                name: _read(plan.slot_named(name), value, f"argument {name!r}")
+                name: self._read(plan.slot_named(name), value, f"argument {name!r}", is_marked(name, marks))
                 for name, value in named.items()
             },
         )
+
+    def _read(self, slot: Slot, data: memoryview | Raw, label: str, secret: bool) -> Any:
+        try:
+            return slot.read(data)
+        except BadMessage:
+            raise
+        except Exception as error:  # noqa: BLE001 - classes run code of their own
+            fault = mismatch(label, error, secret, self._redaction.hides)
+        raise fault
 
 
 def _split(split: Callable[[memoryview], Any], data: bytes) -> Any:
@@ -74,15 +90,6 @@ def _split(split: Callable[[memoryview], Any], data: bytes) -> Any:
         raise
     except Exception as error:
         raise BadMessage(f"the arguments are no msgpack of ours: {error}") from error
-
-
-def _read(slot: Slot, data: memoryview | Raw, label: str) -> Any:
-    try:
-        return slot.read(data)
-    except BadMessage:
-        raise
-    except Exception as error:  # classes run code of their own
-        raise mismatch(label, error) from error
 
 
 def _by_head(plan: Plan) -> dict[bytes, Callable[[memoryview], tuple[Any, ...]]]:

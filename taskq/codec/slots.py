@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from inspect import Parameter
 from typing import Any, get_args
 
@@ -15,6 +15,7 @@ from msgspec.msgpack import Decoder
 
 from taskq.codec import ext, models
 from taskq.codec.values import untyped
+from taskq.secret import Secret, is_secret, revealed
 
 # What msgspec writes and, told the annotation, reads back as the same value. A datetime would lose its
 # offset, a time its zone; Any, unknown classes, Ext and Raw say nothing.
@@ -61,6 +62,8 @@ class Slot:
     """Whether the encoder may be given the value as it is."""
     finish: Callable[[Any], Any] | None = None
     """Makes the value of what arrived, where msgspec does not know how."""
+    secret: bool = False
+    """Whether the annotation has a Secret in it, so that nothing of the value is shown."""
 
     @cached_property
     def _decode(self) -> Callable[[memoryview | msgspec.Raw], Any]:
@@ -73,14 +76,21 @@ class Slot:
             BadMessage: this is no msgpack of ours.
             Exception: it does not fit; nearly always a `msgspec.ValidationError`, but a class's own code ran.
         """
+        if self.finish is None:
+            try:
+                return self._decode(data)
+            except Exception:  # noqa: BLE001 - an Ext code in an annotated place, or what is found again
+                pass
+        return self.make(untyped(data))
+
+    def make(self, value: Any) -> Any:
+        """Make what is annotated of what arrived untyped. Raises what `read` raises of a value that does not fit."""
+        if not self.secret and self is not OPEN:
+            value = revealed(value)  # who sent it wants it hidden, and the function the plain one
         if self.finish is not None:
-            return self.finish(untyped(data))
+            return self.finish(value)
         try:
-            return self._decode(data)
-        except Exception:  # noqa: BLE001 - an Ext code in an annotated place, or what the next line finds again
-            value = untyped(data)
-        try:
-            return msgspec.convert(value, self.annotation, builtin_types=_BYTES, dec_hook=models.rebuild)
+            return msgspec.convert(value, self.annotation, builtin_types=_BYTES, dec_hook=_rebuild)
         except msgspec.ValidationError:
             # A bool is an int to Python, a datetime a date; not to msgspec.
             if _is_instance(value, self.annotation):
@@ -93,7 +103,7 @@ OPEN = Slot()
 
 def decoder(annotation: Any) -> Callable[[Any], Any]:
     """Make what decodes payloads as annotated."""
-    return Decoder(annotation, dec_hook=models.rebuild, ext_hook=ext.unpack).decode
+    return Decoder(annotation, dec_hook=_rebuild, ext_hook=ext.unpack).decode
 
 
 def slot_of(annotation: Any) -> Slot:
@@ -104,6 +114,14 @@ def slot_of(annotation: Any) -> Slot:
     """
     if annotation is Parameter.empty or annotation is Any:
         return OPEN
+    secrets = list(filter(is_secret, _named(annotation)))
+    for part in secrets:
+        _inside(part)
+    slot = _slot_of(annotation)
+    return replace(slot, secret=True) if secrets else slot
+
+
+def _slot_of(annotation: Any) -> Slot:
     try:
         nodes = list(_nodes(inspect.type_info(annotation)))
     except Exception as error:  # noqa: BLE001 - its classes have annotations of their own, which are code
@@ -111,7 +129,7 @@ def slot_of(annotation: Any) -> Slot:
     if all(isinstance(node, _CLOSED) for node in nodes):
         return Slot(annotation, closed=True)
     customs = [node.cls for node in nodes if isinstance(node, inspect.CustomType)]
-    strangers = [cls for cls in customs if not models.is_model(cls)]
+    strangers = [cls for cls in customs if cls is not Secret and not models.is_model(cls)]
     if strangers and not any(isinstance(node, _RECORDS) for node in nodes):
         return OPEN
     for cls in strangers:
@@ -136,6 +154,19 @@ def _beyond_msgspec(annotation: Any, error: Exception) -> Slot:
     if any(map(_loses_its_class, named)):
         raise Inexpressible(str(error)) from error
     return OPEN
+
+
+def _rebuild(cls: Any, value: Any) -> Any:
+    """Make what msgspec does not know of what arrived: a Secret, or a model. The `dec_hook` of every decoder."""
+    if not is_secret(cls):
+        return models.rebuild(cls, value)
+    return Secret(_inside(cls).make(revealed(value)))
+
+
+@lru_cache(1024)
+def _inside(secret: Any) -> Slot:
+    """Find how the value of an annotated Secret travels."""
+    return slot_of(next(iter(get_args(secret)), Any))
 
 
 def _named(annotation: Any) -> Iterator[Any]:

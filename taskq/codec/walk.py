@@ -16,6 +16,7 @@ from msgspec.msgpack import Ext
 
 from taskq.codec import ext, models
 from taskq.errors import NotEncodable
+from taskq.secret import Secret, revealed
 
 DEPTH = 100
 """How deep values may nest, what msgpack lacks included. Far below Python's limit: who encodes can decode."""
@@ -116,6 +117,8 @@ def _hashes(member: Any) -> bool:
     """Whether what arrives of a hashable value can be hashed: not where it arrives as dict or list."""
     if isinstance(member, Enum):
         return _hashes(member.value)
+    if isinstance(member, Secret):
+        return _hashes(revealed(member))
     if isinstance(member, _ATOMS):
         return True
     return isinstance(member, (tuple, frozenset)) and all(map(_hashes, cast("Iterable[Any]", member)))
@@ -168,6 +171,13 @@ def _str(_: Walk, value: str, __: int) -> str:
 
 def _leaf(pack: Callable[[Any], Any]) -> Handler:
     return lambda _, value, __: pack(value)
+
+
+def _secret(walk: Walk, value: Secret[Any], left: int) -> Ext:
+    try:
+        return ext.pack_secret(walk(value.reveal(), left))
+    except _Culprit:
+        raise _Culprit("is a secret, and something in it cannot travel") from None
 
 
 def _enum(walk: Walk, value: Enum, left: int) -> Any:
@@ -224,6 +234,7 @@ _HANDLERS: dict[type, Handler] = {
     Decimal: _leaf(ext.pack_decimal),
     UUID: _leaf(ext.pack_uuid),
     memoryview: _leaf(memoryview.tobytes),
+    Secret: _secret,
     int: _int,
     str: _str,
     # Only values of a subclass come here: the types themselves are trusted.

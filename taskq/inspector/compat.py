@@ -178,7 +178,8 @@ class _Look:
         try:
             task.codec.decode_call(message.args, message.kwargs)
         except (ArgumentMismatch, BadMessage) as error:
-            self._note(task.name, str(error), sighting)
+            veil = task.codec.veil(message.args, message.kwargs, False, message.secrets)
+            self._note(task.name, veil.over(str(error)), sighting)
 
     def _is_own(self, keys: Keys, name: str, own: Container[str]) -> Steps[bool]:
         """Say whether a task that the code lacks is this app's: by its name, or because its workers know it."""

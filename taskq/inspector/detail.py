@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from taskq.inspector.scan import tolerant
 from taskq.message import Message, decode_message, message_signature
 from taskq.names import check_id
 from taskq.record import Record, RemoteError, State, decode_outcome, parse_record
+from taskq.redaction import DEFAULT, Redaction
 
 _PLACES_LOOKED_AT = 10_000
 
@@ -72,8 +74,12 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: list[str] = []
 
 
-def detail(keys: Keys, id: str, frames: FrameCodec = NO_KEYS) -> Steps[Detail]:
+def detail(
+    keys: Keys, id: str, frames: FrameCodec = NO_KEYS, redaction: Redaction = DEFAULT
+) -> Steps[Detail]:
     """Look up a task on its shard; `frames` has the keys that signatures are checked with.
+
+    What is secret in arguments, headers and result is masked: by the message's own marks, and by `redaction`.
 
     Raises:
         BadName: `id` can be no task's.
@@ -87,8 +93,8 @@ def detail(keys: Keys, id: str, frames: FrameCodec = NO_KEYS) -> Steps[Detail]:
     record = _read("record", _record, record_bytes, unreadable)
     message = None if message_bytes is None else _read("message", decode_message, message_bytes, unreadable)
     known: dict[str, Any] = {
-        **_of_message(message, unreadable),
-        **_of_record(record, unreadable),
+        **_of_message(message, redaction, unreadable),
+        **_of_record(record, redaction, unreadable),
         **(yield from _of_extra(keys, id)),
     }
     if message_bytes is not None:
@@ -139,17 +145,26 @@ def refuse_absent(keys: Keys, id: str) -> Steps[None]:
     raise TaskNotFound(f"nothing is known of task {id}: it never existed, or its record's time is over")
 
 
-def _of_message(message: Message | None, unreadable: list[str]) -> dict[str, Any]:
+def _of_message(message: Message | None, redaction: Redaction, unreadable: list[str]) -> dict[str, Any]:
     if message is None:
         return {}
+    marks = message.secrets or ()
+    redaction = redaction.knowing(marks)
+    decode = partial(decode_plain, redaction=redaction)
+    args: Any = _read("args", decode, message.args, unreadable) if message.args else []
+    kwargs: Any = _read("kwargs", decode, message.kwargs, unreadable) if message.kwargs else {}
+    # What is no list was pickled, or is unreadable.
+    values: list[Any] = args if issubclass(type(args), list) else []
+    named: dict[str, Any] = kwargs if issubclass(type(kwargs), dict) else {}
+    values, named = redaction.call(values, named, marks)
     return {
         "task": message.task,
         "queue": message.queue,
         "priority": message.priority,
-        "args": _read("args", decode_plain, message.args, unreadable) if message.args else [],
-        "kwargs": _read("kwargs", decode_plain, message.kwargs, unreadable) if message.kwargs else {},
+        "args": values or args,
+        "kwargs": named or kwargs,
         "tags": message.tags or [],
-        "headers": message.headers or {},
+        "headers": redaction.shown(message.headers or {}),
         "max_retries": message.max_retries,
         "timeout_ms": message.timeout_ms,
         "result_ttl_ms": message.result_ttl_ms,
@@ -158,7 +173,7 @@ def _of_message(message: Message | None, unreadable: list[str]) -> dict[str, Any
     }
 
 
-def _of_record(record: Record | None, unreadable: list[str]) -> dict[str, Any]:
+def _of_record(record: Record | None, redaction: Redaction, unreadable: list[str]) -> dict[str, Any]:
     if record is None:
         return {"state": UNREADABLE}
     known: dict[str, Any] = {"state": record.state.value, "generation": record.g or None}
@@ -182,7 +197,8 @@ def _of_record(record: Record | None, unreadable: list[str]) -> dict[str, Any]:
         known |= {"attempt": outcome.attempt, "took_ms": took_ms(outcome)}
     known |= {"started_ms": outcome.started_ms or None, "process": outcome.process or None}
     if outcome.result is not None:
-        known |= {"has_result": True, "result": _read("result", decode_plain, outcome.result, unreadable)}
+        decode = partial(decode_plain, redaction=redaction.knowing(outcome.secrets or ()))
+        known |= {"has_result": True, "result": _read("result", decode, outcome.result, unreadable)}
     known["error"] = _error(outcome.error)
     return known
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, time, timedelta
 from typing import Any, cast
 
 from taskq.codec.code import PICKLE
 from taskq.codec.values import decode_value
+from taskq.redaction import DEFAULT, Redaction
+from taskq.secret import MASK
 
 _DEEPEST = 32
 _MOST = 10_000
@@ -19,25 +21,29 @@ CUT = "…"
 """Stands where something was left out because there is too much of it."""
 
 
-def decode_plain(data: bytes) -> Any:
-    """Decode a value of the codec and give it as plain JSON.
+def decode_plain(data: bytes, redaction: Redaction = DEFAULT) -> Any:
+    """Decode a value of the codec and give it as plain JSON, without what `redaction` hides.
 
     Raises:
         BadMessage: the bytes are no such value.
     """
     if data[:1] == PICKLE:
         return f"<pickled, {len(data):,} bytes>"  # shown by who has keys or not: nothing is loaded to be looked at
-    return plain(decode_value(data))
+    return plain(decode_value(data), redaction)
 
 
-def plain(value: Any) -> Any:
-    """Give `value` as None, bool, int, float, str, list and dict, in 32 levels and 10,000 parts at most."""
-    return _Plain().of(value, 0)
+def plain(value: Any, redaction: Redaction = DEFAULT) -> Any:
+    """Give `value` as None, bool, int, float, str, list and dict, in 32 levels and 10,000 parts at most.
+
+    A Secret, and what has a name that `redaction` hides, is masked.
+    """
+    return _Plain(redaction.hides).of(value, 0)
 
 
 class _Plain:
-    def __init__(self) -> None:
+    def __init__(self, hides: Callable[[object], bool]) -> None:
         self._left = _MOST
+        self._hides = hides
 
     def of(self, value: Any, depth: int) -> Any:
         kind = cast("type[object]", type(value))
@@ -68,7 +74,8 @@ class _Plain:
     def _mapping(self, values: dict[Any, Any], depth: int) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         for key, value in values.items():
-            mapping[key if isinstance(key, str) else str(self.of(key, depth + 1))] = self.of(value, depth + 1)
+            name = key if isinstance(key, str) else str(self.of(key, depth + 1))
+            mapping[name] = MASK if self._hides(name) else self.of(value, depth + 1)
             if self._left < 0:
                 break
         return mapping

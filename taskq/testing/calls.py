@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
@@ -29,29 +29,26 @@ class SentCall(msgspec.Struct, frozen=True):
     priority: int
     options: dict[str, Any]
     """What else `using()` was given, by its names. Durations are seconds, instants datetimes in UTC."""
+    text: str
+    """The call as it is shown: what is secret in it is masked."""
 
-    def __str__(self) -> str:
-        said = [f"{name}={value!r}" for name, value in self.options.items()]
-        where = [f"queue={self.queue!r}", *([] if self.priority == 5 else [f"priority={self.priority}"])]
-        return f"{call_text(self.task, self.args, self.kwargs)}  {' '.join([*where, *said])}"
-
-
-def call_text(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """Write a call as Python would."""
-    words = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
-    return f"{task}({', '.join(words)})"
+    def __repr__(self) -> str:
+        return self.text
 
 
 def read_call(app: TaskQ, envelope: Envelope) -> SentCall:
     """Read a stored message."""
     message, signed = open_message(envelope.message, envelope.id, None, app.frames)
     task = app.tasks.get(message.task)
-    args, kwargs = (CallCodec(None) if task is None else task.codec).decode_call(
-        message.args, message.kwargs, signed
-    )
+    codec = CallCodec(None, redaction=app.config.redaction) if task is None else task.codec
+    args, kwargs = codec.decode_call(message.args, message.kwargs, signed)
     queue, _, priority = envelope.list.partition(":")
     options = _options(message, envelope.options)
-    return SentCall(envelope.id, message.task, args, kwargs, queue, int(priority), options)
+    where = {"queue": queue, **({} if priority == "5" else {"priority": int(priority)}), **options}
+    shown = codec.redaction.shown(where)
+    text = codec.shown(message.task, args, kwargs, message.secrets)
+    text += "  " + " ".join(f"{name}={value!r}" for name, value in shown.items())
+    return SentCall(envelope.id, message.task, args, kwargs, queue, int(priority), options, text)
 
 
 def _options(message: Message, packed: str) -> dict[str, Any]:
@@ -88,7 +85,7 @@ class Wanted:
         self, app: TaskQ, sender: Sender[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         task = app.tasks.get(sender.name)
-        self._name = sender.name
+        self._name, self._codec = sender.name, sender.codec
         self._signature = None if task is None else inspect.signature(task.function)
         self._any = not (args or kwargs)
         if not self._any:
@@ -98,7 +95,7 @@ class Wanted:
         self._said = self._bound(args, kwargs) if not self._any else None
 
     def __str__(self) -> str:
-        return self._name if self._any else call_text(self._name, self._args, self._kwargs)
+        return self._name if self._any else self._codec.shown(self._name, self._args, self._kwargs)
 
     def fits(self, call: SentCall) -> bool:
         """Say whether this is the call. By position, by name, and left to its default are the same."""

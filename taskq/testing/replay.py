@@ -24,6 +24,7 @@ from taskq.message import Message, open_message
 from taskq.middleware import Hooks
 from taskq.names import check_id
 from taskq.record import Record, State, decode_outcome, parse_record
+from taskq.redaction import Redaction, Veil
 from taskq.testing.home import Life
 from taskq.worker.desk import Desk
 from taskq.worker.holdings import Holdings
@@ -59,6 +60,9 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     result: Any
     error: Error | None
     took_ms: int
+
+
+OnFailure = Callable[[BaseException, Replayed], object]
 
 
 def find_ended(keys: Keys, id: str, frames: FrameCodec) -> Steps[Ended]:
@@ -98,12 +102,12 @@ def replay(
     app: TaskQ,
     namespace: Namespace,
     ended: Ended,
-    on_failure: Callable[[BaseException], object] | None = None,
+    on_failure: OnFailure | None = None,
 ) -> Replayed:
     """Run a task as a worker process does: hooks, lifespan, timeouts. To be called in the main thread.
 
     It is the same attempt again. Whatever comes of it is written nowhere, is not retried, and no hook is told of a
-    retry or a failure. `on_failure` is given the error before the lifespan ends.
+    retry or a failure. `on_failure` is given the error, and what is told of it, before the lifespan ends.
 
     Raises:
         ConfigurationError: the app has no such task.
@@ -132,18 +136,17 @@ def replay(
     return asyncio.run(_run(app, namespace, job, on_failure))
 
 
-async def _run(
-    app: TaskQ, namespace: Namespace, job: Job, on_failure: Callable[[BaseException], object] | None
-) -> Replayed:
+async def _run(app: TaskQ, namespace: Namespace, job: Job, on_failure: OnFailure | None) -> Replayed:
     life = Life(app)
     await life.begin()
     try:
         verdict = await _verdict_on(job, _Desk(app, namespace, life.state))
+        told = _told(job, verdict, app.config.redaction)
         if verdict.error is not None and on_failure is not None:
-            on_failure(verdict.error)
+            on_failure(verdict.error, told)
     finally:
         await life.end()
-    return _told(job, verdict)
+    return told
 
 
 async def _verdict_on(job: Job, desk: _Desk) -> Verdict:
@@ -170,15 +173,15 @@ async def _end_of(desk: _Desk, timeouts: Timeouts) -> None:
         await asyncio.sleep(timeouts.next_check(now, _LOOKS_EVERY_S))
 
 
-def _told(job: Job, verdict: Verdict) -> Replayed:
-    text = None if verdict.error is None else remote_error(verdict.error)
+def _told(job: Job, verdict: Verdict, redaction: Redaction) -> Replayed:
+    text = None if verdict.error is None else remote_error(verdict.error, job.veil())
     data = None if text or not verdict.outcome else decode_outcome(verdict.outcome).result
     return Replayed(
         id=job.id,
         task=job.task.name,
         attempt=job.attempt,
         has_result=data is not None,
-        result=None if data is None else decode_plain(data),
+        result=None if data is None else decode_plain(data, redaction),
         error=None if text is None else Error(text.type, text.message, text.traceback),
         took_ms=round(verdict.took * 1_000),
     )
@@ -226,6 +229,9 @@ class _Outlet:
 
     def __init__(self, desk: _Desk, job: Job) -> None:
         self._desk, self._job = desk, job
+
+    def veil(self) -> Veil:
+        return self._job.veil()
 
     def ack(self, context: TaskContext) -> None:  # noqa: ARG002 - the outlet's shape
         if self._job.outcome_given:

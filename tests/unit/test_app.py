@@ -374,8 +374,8 @@ class TestConfiguration:
         assert config.record_ttl_ms(3_600_000) == 3_600_000
 
     def test_a_password_stays_out_of_what_is_shown(self) -> None:
-        app = TaskQ("shop", redis_url="redis://:secret@host")
-        assert "secret" not in repr(app) + repr(app.config) + repr(app.broker)
+        app = TaskQ("shop", redis_url="redis://:hunter2@host")
+        assert "hunter2" not in repr(app) + repr(app.config) + repr(app.broker)
 
     def test_nothing_connects_before_it_is_needed(self) -> None:
         app = TaskQ("shop", redis_url="redis://nowhere.invalid")

@@ -12,6 +12,7 @@ import pytest
 from taskq import Task, TaskContext, TaskQ, current_task
 from taskq.context import CURRENT
 from taskq.message import Message
+from taskq.redaction import Veil
 
 
 class Kept:
@@ -21,6 +22,9 @@ class Kept:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
+
+    def veil(self) -> Veil:
+        return Veil(["hunter2"])
 
     def ack(self, context: TaskContext) -> None:
         self.told.append(("ack", context.id))

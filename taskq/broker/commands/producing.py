@@ -32,6 +32,9 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     message: bytes
     options: str = ""
 
+    def __repr__(self) -> str:
+        return f"<Envelope {self.id} to {self.list}>"  # without the message: its arguments may be secret
+
 
 def options(
     *,

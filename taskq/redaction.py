@@ -1,0 +1,261 @@
+"""What is shown of arguments and results, and what is not: by name, by mark, and by value within texts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from enum import Enum
+from functools import lru_cache
+from operator import is_
+from typing import Any, cast
+
+from taskq.secret import MASK, Secret, revealed
+
+PATTERNS = (
+    "*password*",
+    "*passwd*",
+    "*passphrase*",
+    "*secret*",
+    "*token*",
+    "*api_key*",
+    "*apikey*",
+    "*private_key*",
+    "*authorization*",
+    "*credential*",
+    "*cookie*",
+)
+"""Names whose values are not shown where an app says nothing: as in a shell, in any case, `-` being `_`."""
+
+Marks = Sequence[int | str]
+"""Which arguments of a call are secret, as its message says it: places from 0 on, and names.
+
+A negative number, -1 - place, stands for that place and all behind it; `**` for all that are given by name; what begins
+with `~` is a pattern of the app's own, which holds for keys and fields inside the arguments, too.
+"""
+
+ALL_NAMES = "**"
+_PATTERN = "~"
+_MOST_PATTERNS, _LONGEST_PATTERN = 100, 200  # of those that a message brings
+
+SHORTEST = 4
+"""Values below this many characters are not looked for in texts: they stand there by chance."""
+
+_LONG_LINE = 12  # a line of a value in several lines is looked for by itself from this length on
+_DEEPEST = 64
+_MOST = 100_000
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+_SEQUENCES = (list, tuple, set, frozenset)
+
+
+def is_marked(argument: int | str, marks: Marks) -> bool:
+    """Whether an argument, by its place or by its name, is secret."""
+    if argument in marks:
+        return True
+    if isinstance(argument, str):
+        return ALL_NAMES in marks
+    return any(isinstance(mark, int) and mark < 0 and argument >= -1 - mark for mark in marks)
+
+
+class Redaction:
+    """Knows by patterns which names hide what they name."""
+
+    def __init__(self, patterns: Iterable[str] = PATTERNS) -> None:
+        self.patterns = tuple(patterns)
+        self.hides: Callable[[object], bool] = lru_cache(4_096)(self._matches) if self.patterns else _nothing
+        """Say whether what has a name, or stands under a key, is not shown."""
+        self._regex: re.Pattern[str] | None = None
+
+    @property
+    def own(self) -> list[str]:
+        """The patterns that are not the usual ones, as marks."""
+        return [_PATTERN + pattern for pattern in self.patterns if pattern not in PATTERNS]
+
+    def knowing(self, marks: Marks) -> Redaction:
+        """Give a redaction that knows the patterns among `marks`, too."""
+        more = tuple(
+            mark[1:_LONGEST_PATTERN]
+            for mark in marks
+            if isinstance(mark, str) and mark.startswith(_PATTERN) and mark[1:] not in self.patterns
+        )
+        return redaction_of(self.patterns + more[:_MOST_PATTERNS]) if more else self
+
+    def _matches(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        if self._regex is None:
+            from fnmatch import translate
+
+            self._regex = re.compile("|".join(translate(_spelled(pattern)) for pattern in self.patterns))
+        return self._regex.match(_spelled(name)) is not None
+
+    def call(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], marks: Marks
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Give a call's arguments as they are shown."""
+        shown = [MASK if is_marked(place, marks) else self.shown(arg) for place, arg in enumerate(args)]
+        named = {
+            name: MASK if is_marked(name, marks) or self.hides(name) else self.shown(arg)
+            for name, arg in kwargs.items()
+        }
+        return shown, named
+
+    def shown(self, value: Any, left: int = _DEEPEST) -> Any:
+        """Give a value as it is shown: what has a name that hides it is masked, at any depth."""
+        kind = cast("type[object]", type(value))
+        if kind in _PLAIN or not left:
+            return value
+        if kind in _SEQUENCES:
+            items = [self.shown(item, left - 1) for item in value]
+            if all(map(is_, items, value)):
+                return value
+            return items if kind is list else tuple(items)
+        named: dict[Any, Any] = value if issubclass(kind, dict) else _fields(value)
+        said = {
+            name: MASK if self.hides(name) else self.shown(item, left - 1) for name, item in named.items()
+        }
+        if all(map(is_, said.values(), named.values())):
+            return value
+        if kind is dict:
+            return said
+        return _Shown(f"{kind.__qualname__}({', '.join(f'{name}={item!r}' for name, item in said.items())})")
+
+    def veil(self, args: Sequence[Any], kwargs: Mapping[str, Any], marks: Marks) -> Veil:
+        """Give what hides a call's secret values in texts. Of huge arguments the first 100,000 parts are looked at."""
+        search = _Search(self.hides)
+        for place, arg in enumerate(args):
+            search.look(arg, is_marked(place, marks))
+        for name, arg in kwargs.items():
+            search.look(arg, is_marked(name, marks) or self.hides(name))
+        return Veil(search.found) if search.found else NO_VEIL
+
+
+class Veil:
+    """Hides values in texts, as they are, as Python and as JSON write them."""
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        self._texts = {text for value in values for text in _forms(value) if len(text) >= SHORTEST}
+
+    def over(self, text: str) -> str:
+        """Give `text` with a mask in place of each value that stands in it."""
+        found = sorted((value for value in self._texts if value in text), key=len, reverse=True)
+        return re.sub("|".join(map(re.escape, found)), MASK, text) if found else text
+
+
+NO_VEIL = Veil()
+
+
+def check_patterns(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Give patterns as the configuration has them.
+
+    Raises:
+        TypeError: they are no list of texts.
+    """
+    found = tuple(patterns)
+    if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in found):
+        raise TypeError("give a list of patterns, as ['*iban*'], or () for none")
+    return found
+
+
+@lru_cache(64)
+def redaction_of(patterns: tuple[str, ...]) -> Redaction:
+    """Give the redaction by these patterns, one for all that ask."""
+    return Redaction(patterns)
+
+
+DEFAULT = redaction_of(PATTERNS)
+
+
+class _Search:
+    """Collects the secret values of a call."""
+
+    def __init__(self, hides: Callable[[object], bool]) -> None:
+        self.found: list[Any] = []
+        self._hides = hides
+        self._parts = _MOST
+
+    def look(self, value: Any, hidden: bool, left: int = _DEEPEST) -> None:
+        self._parts -= 1
+        if self._parts < 0 or not left:
+            return
+        kind = cast("type[object]", type(value))
+        if kind is Secret:
+            self.look(revealed(value), True, left - 1)
+        elif isinstance(value, Enum):
+            self.look(value.value, hidden, left - 1)
+        elif kind in _PLAIN:
+            if hidden:
+                self.found.append(value)
+        elif kind in _SEQUENCES:
+            for item in cast("Iterable[Any]", value):
+                self.look(item, hidden, left - 1)
+        else:
+            named: dict[Any, Any] = value if issubclass(kind, dict) else _fields(value)
+            for name, item in named.items():
+                self.look(item, hidden or self._hides(name), left - 1)
+            if hidden and not named:
+                self.found.append(value)
+
+
+class _Shown:
+    """Stands for an object, with a repr that hides what is secret in it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def text_of(error: BaseException) -> str:
+    """Give what an exception says."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a stranger's __str__
+        return f"<{type(error).__name__} whose text cannot be made>"
+
+
+def _nothing(_name: object) -> bool:
+    return False
+
+
+def _spelled(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Give the fields of a dataclass, a Struct, a model, or what else keeps its values by name; none of the rest."""
+    kind = cast("type[object]", type(value))
+    names: Iterable[str] = getattr(kind, "__struct_fields__", ())
+    if dataclasses.is_dataclass(kind):
+        names = [field.name for field in dataclasses.fields(kind)]
+    elif attributes := getattr(kind, "__attrs_attrs__", ()):
+        names = [field.name for field in attributes]
+    elif issubclass(kind, tuple):
+        names = getattr(value, "_fields", ())
+    elif not names and not callable(value):
+        names = getattr(value, "__dict__", ())
+    found: dict[str, Any] = {}
+    for name in names:
+        with suppress(Exception):  # a field that was never set, or a property of a user's
+            found[name] = getattr(value, name)
+    return found
+
+
+def _forms(value: Any) -> Iterator[str]:
+    """Give the texts by which a value may stand in another text."""
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, bytes):
+        yield repr(value)[2:-1]
+        value = value.decode("utf-8", "replace")
+    try:
+        text = str(value)
+    except Exception:  # noqa: BLE001 - an int of thousands of digits, or a stranger's __str__
+        return
+    yield text
+    yield repr(text)[1:-1]
+    yield json.dumps(text)[1:-1]
+    yield from (line for line in text.splitlines() if len(line) >= _LONG_LINE)
