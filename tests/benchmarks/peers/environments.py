@@ -25,7 +25,7 @@ PEERS: dict[str, tuple[str, ...]] = {
     "huey": ("huey==3.5.4", "redis==8.1.0", "hiredis==3.5.0"),
     "arq": ("arq==0.28.0", "redis==5.3.1", "hiredis==3.5.0", "uvloop==0.23.0"),
     "taskiq": ("taskiq==0.13.0", "taskiq-redis==1.2.4", "redis==8.1.0", "hiredis==3.5.0", "uvloop==0.23.0"),
-    "saq": ("saq==0.26.4", "redis==7.4.1", "hiredis==3.5.0", "uvloop==0.23.0"),
+    "saq": ("saq==0.26.4", "typing_extensions==4.15.0", "redis==7.4.1", "hiredis==3.5.0", "uvloop==0.23.0"),
     "streaq": ("streaq==7.2.0", "coredis==6.9.0", "uvloop==0.23.0"),
     "docket": ("pydocket==0.27.0", "redis==8.1.0", "hiredis==3.5.0", "uvloop==0.23.0"),
     "bullmq": ("bullmq==3.4.4", "redis==8.1.0", "hiredis==3.5.0", "uvloop==0.23.0"),

@@ -1,0 +1,192 @@
+"""The measured part of docs/performance.md: verdicts, tables, settings. All of it comes from `measured.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from tests.benchmarks.peers.chart import chart
+from tests.benchmarks.peers.environments import PEERS
+from tests.benchmarks.peers.measured import Measured, number, verdicts
+from tests.benchmarks.peers.settings import ALL, Peer, Setting
+from tests.workers import ROOT
+
+PAGE = ROOT / "docs" / "performance.md"
+CHART = ROOT / "docs" / "assets" / "performance.svg"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+NOISY = 1.5
+"""Load before a run above which its figures are called noisy: others had use of the machine."""
+
+_PHASES = {"always": "", "waits": "for the waits", "killing": "for the killing"}
+Column = tuple[str, Callable[[Peer], str]]
+
+
+def publish(measured: Measured, page: Path = PAGE, picture: Path = CHART) -> None:
+    """Put a run's figures into the page, and draw its chart."""
+    page.write_text(inserted(page.read_text("utf-8"), render(measured)), "utf-8")
+    picture.write_text(chart(measured), "utf-8")
+
+
+def inserted(page: str, text: str) -> str:
+    """Give a page with `text` between its markers."""
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n\n{text}\n{END}{tail}"
+
+
+def render(measured: Measured) -> str:
+    """Give the measured part of the page, as Markdown."""
+    peers = sorted(
+        (ALL[name] for name in measured.rounds), key=lambda peer: -measured.median(peer.name, "drain")
+    )
+    return "\n".join(
+        [
+            _header(measured),
+            "",
+            "### Beside what is asked",
+            "",
+            *_table(("asked of taskq in this run", "asked", "measured", "", "figures"), _verdicts(measured)),
+            "",
+            f"![Tasks a second that a worker process drains and a program enqueues](assets/{CHART.name})",
+            "",
+            "### Draining, tasks a second",
+            "",
+            *_rows(peers, _running(measured)),
+            "",
+            "### What a task costs",
+            "",
+            *_rows(peers, _costs(measured)),
+            "",
+            "### Enqueueing, calls a second, and an idle worker",
+            "",
+            *_rows(peers, _enqueueing(measured)),
+            "",
+            "### A killed worker",
+            "",
+            *_rows(peers, _delivery(measured)),
+            "",
+            "### Settings",
+            "",
+            *_table(
+                ("queue", "installed", "settings, each with where it is documented"),
+                ([peer.title, _installed(peer), _settings(peer)] for peer in peers),
+            ),
+            "",
+        ]
+    )
+
+
+def _header(measured: Measured) -> str:
+    at = measured.circumstances
+    rounds = "one round" if at.rounds == 1 else f"the median of {at.rounds} rounds"
+    lines = (
+        f"Measured {at.date}: {rounds}, Python {at.python}, {at.server}, AOF everysec, {at.cores} cores, "
+        f"{at.seconds / 60:.0f} minutes. Load before the run {at.load_before:.1f}, at the most {at.load_most:.1f}."
+    )
+    if at.load_before > NOISY or at.rounds < 3:
+        lines += (
+            " **Not a quiet run:** other work had the machine, or there were fewer than three rounds. "
+            "Ratios say more than figures here."
+        )
+    return lines
+
+
+def _verdicts(measured: Measured) -> Iterable[Sequence[str]]:
+    for row in verdicts(measured):
+        verdict = "met" if row.verdict == "ok" else "**missed**"
+        yield row.name, f"{row.asked} {row.unit}", f"{number(row.value)} {row.unit}", verdict, row.note
+
+
+def _running(measured: Measured) -> list[Column]:
+    def rate(figure: str) -> Callable[[Peer], str]:
+        return lambda peer: number(measured.median(peer.name, figure))
+
+    return [
+        ("one process, results kept", rate("drain")),
+        ("one process, no results", rate("without results")),
+        ("two processes, results kept", rate("two processes")),
+        ("waits of 50 ms, one process", rate("waits")),
+    ]
+
+
+def _costs(measured: Measured) -> list[Column]:
+    def value(figure: str, unit: float = 1) -> Callable[[Peer], str]:
+        return lambda peer: number(measured.median(peer.name, figure) / unit)
+
+    return [
+        ("CPU of the worker, µs", value("drain worker µs")),
+        ("CPU of Redis, µs", value("drain redis µs")),
+        ("commands at Redis", value("drain commands")),
+        ("Redis memory of a queued task, bytes", value("queued bytes")),
+        ("memory of the worker (PSS), MB", value("worker bytes", 1e6)),
+    ]
+
+
+def _enqueueing(measured: Measured) -> list[Column]:
+    def value(figure: str) -> Callable[[Peer], str]:
+        return lambda peer: number(measured.median(peer.name, figure))
+
+    return [
+        ("one by one", value("single")),
+        ("in bulk", value("bulk")),
+        ("by", _bulk),
+        ("enqueue to start, p50, ms", value("idle p50 ms")),
+        ("p99, ms", value("idle p99 ms")),
+    ]
+
+
+def _bulk(peer: Peer) -> str:
+    if peer.bulk:
+        return f"{peer.bulk}, {peer.values()['batch']:,} at once"
+    batch = peer.values().get("batch")
+    return f"no call for it: {batch} awaited together" if batch else "no call for it: one by one"
+
+
+def _delivery(measured: Measured) -> list[Column]:
+    killing = measured.killing
+
+    def told(peer: Peer) -> str:
+        return "after the run" if killing[peer.name].late else "**before the run**"
+
+    return [
+        ("acknowledges", told),
+        ("running when killed", lambda peer: str(killing[peer.name].held)),
+        ("lost", lambda peer: f"{killing[peer.name].lost} of {killing[peer.name].count}"),
+        ("ended twice", lambda peer: str(killing[peer.name].twice)),
+        (
+            "all back after, s",
+            lambda peer: number(killing[peer.name].seconds) if told(peer)[0] == "a" else "never",
+        ),
+    ]
+
+
+def _installed(peer: Peer) -> str:
+    return ", ".join(word.replace("==", " ") for word in PEERS.get(peer.name, ("this checkout",)))
+
+
+def _settings(peer: Peer) -> str:
+    started = (
+        f"[worker]({peer.started_by}) `{peer.command[0].rpartition('/')[2]} {' '.join(peer.command[1:])}`"
+    )
+    return "; ".join([started, *map(_setting, peer.settings)])
+
+
+def _setting(setting: Setting) -> str:
+    when = _PHASES[setting.when]
+    return f"[`{setting.name}` = {setting.value}]({setting.source}){' ' if when else ''}{when}"
+
+
+def _rows(peers: Sequence[Peer], columns: Sequence[Column]) -> list[str]:
+    return _table(
+        ("queue", *(name for name, _ in columns)),
+        ([_title(peer), *(cell(peer) for _, cell in columns)] for peer in peers),
+    )
+
+
+def _title(peer: Peer) -> str:
+    return f"**{peer.title}**" if peer.name == "taskq" else peer.title
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
