@@ -1,4 +1,4 @@
-"""What tests of the engine stand on: a `lab` around a namespace of the shared server."""
+"""What several files of tests stand on, in a namespace of the shared server: a `lab`, a `broker`, the command line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from taskq.broker.client import Broker
+from tests.commandline import Taskq, settle_in
 from tests.engine import Lab, altered_scripts
 from tests.proxy import Proxy
 from tests.servers import RedisServer
@@ -44,3 +45,21 @@ def distant(proxy: Proxy, lab: Lab) -> Iterator[Broker]:
     broker = Broker(proxy.url, lab.broker.namespace.name, patience=10.0)
     yield broker
     broker.close()
+
+
+@pytest.fixture
+def broker(server: RedisServer, namespace: str) -> Iterator[Broker]:
+    broker = Broker(server.url, namespace, patience=5)
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def here(server: RedisServer, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Stand in an empty folder, where commands find the test's server and namespace."""
+    settle_in(monkeypatch, tmp_path, server.url, namespace)
+
+
+@pytest.fixture
+def taskq(capsys: pytest.CaptureFixture[str]) -> Taskq:
+    return Taskq(capsys)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,13 @@ import pytest
 
 from taskq.broker.client import Broker
 from taskq.cli.exits import Exit
-from tests.commandline import Taskq, settle_in
+from tests.commandline import Taskq
 from tests.hand import Hand, put
 from tests.leaks import forget
 from tests.servers import RedisServer
 from tests.support import wait_until
 
-pytestmark = pytest.mark.leaves_work
+pytestmark = [pytest.mark.leaves_work, pytest.mark.usefixtures("here")]
 
 ROOT = Path(__file__).parents[2]
 # Programs read these: a name here may be added, never changed.
@@ -38,23 +37,6 @@ app = TaskQ("shop")
 def send(to: str, times: int = 1) -> str:
     return to * times
 """
-
-
-@pytest.fixture(autouse=True)
-def here(server: RedisServer, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    settle_in(monkeypatch, tmp_path, server.url, namespace)
-
-
-@pytest.fixture
-def broker(server: RedisServer, namespace: str) -> Iterator[Broker]:
-    broker = Broker(server.url, namespace, patience=5)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def taskq(capsys: pytest.CaptureFixture[str]) -> Taskq:
-    return Taskq(capsys)
 
 
 @pytest.mark.contract

@@ -6,7 +6,7 @@ import os
 import pty
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,29 +15,12 @@ from taskq.broker import embedded
 from taskq.broker.client import Broker
 from taskq.broker.commands.reading import read
 from taskq.cli.exits import Exit
-from tests.commandline import MAIN, Taskq, environment, on_a_terminal, settle_in
+from tests.commandline import MAIN, Taskq, environment, on_a_terminal
 from tests.hand import put
 from tests.servers import RedisServer
 from tests.support import wait_until
 
-pytestmark = pytest.mark.leaves_work
-
-
-@pytest.fixture(autouse=True)
-def here(server: RedisServer, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    settle_in(monkeypatch, tmp_path, server.url, namespace)
-
-
-@pytest.fixture
-def broker(server: RedisServer, namespace: str) -> Iterator[Broker]:
-    broker = Broker(server.url, namespace, patience=5)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def taskq(capsys: pytest.CaptureFixture[str]) -> Taskq:
-    return Taskq(capsys)
+pytestmark = [pytest.mark.leaves_work, pytest.mark.usefixtures("here")]
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", Exit.INTERRUPTED, 1), (b"y\n", Exit.OK, 0)])

@@ -12,10 +12,9 @@ import pytest
 
 from taskq.cli.exits import Exit
 from taskq.message import Message, encode_message
-from tests.commandline import Taskq, settle_in
+from tests.commandline import Taskq
 from tests.engine import Lab
 from tests.hand import Hand, put
-from tests.servers import RedisServer
 
 pytestmark = [pytest.mark.leaves_work, pytest.mark.contract]
 
@@ -45,20 +44,12 @@ def send(to: str) -> None: ...
 
 
 @pytest.fixture(autouse=True)
-def here(
-    server: RedisServer, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[None]:
-    settle_in(monkeypatch, tmp_path, server.url, namespace)
+def project(here: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     (tmp_path / "shop_compat.py").write_text(APP)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("TASKQ_APP", "shop_compat:app")
     yield
     sys.modules.pop("shop_compat", None)
-
-
-@pytest.fixture
-def taskq(capsys: pytest.CaptureFixture[str]) -> Taskq:
-    return Taskq(capsys)
 
 
 def reasons(found: Any) -> dict[str, dict[str, int]]:

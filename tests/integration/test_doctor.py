@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,13 +22,6 @@ from tests.support import wait_until
 pytestmark = pytest.mark.leaves_work
 
 Start = Callable[..., RedisServer]
-
-
-@pytest.fixture
-def broker(server: RedisServer, namespace: str) -> Iterator[Broker]:
-    broker = Broker(server.url, namespace, patience=5)
-    yield broker
-    broker.close()
 
 
 def test_a_healthy_server_passes_every_check(redis_server: Start, capsys: pytest.CaptureFixture[str]) -> None:

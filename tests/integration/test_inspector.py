@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,13 +26,6 @@ from tests.sight import KEEP_MS, fill, ids, listed, look
 from tests.support import wait_until
 
 pytestmark = pytest.mark.leaves_work
-
-
-@pytest.fixture
-def broker(server: RedisServer, namespace: str) -> Iterator[Broker]:
-    broker = Broker(server.url, namespace, patience=5)
-    yield broker
-    broker.close()
 
 
 def queue(broker: Broker, name: str) -> Queue:

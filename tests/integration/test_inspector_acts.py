@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from taskq.broker.client import Broker
@@ -17,13 +15,6 @@ from tests.servers import RedisServer
 from tests.sight import KEEP_MS, fill, listed, look
 
 pytestmark = pytest.mark.leaves_work
-
-
-@pytest.fixture
-def broker(server: RedisServer, namespace: str) -> Iterator[Broker]:
-    broker = Broker(server.url, namespace, patience=5)
-    yield broker
-    broker.close()
 
 
 @pytest.mark.contract

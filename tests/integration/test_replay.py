@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from taskq.cli.exits import Exit
-from tests.commandline import MAIN, Taskq, environment, settle_in
+from tests.commandline import MAIN, Taskq, environment
 from tests.engine import Lab
 from tests.hand import Hand, put
-from tests.servers import RedisServer
 from tests.support import wait_until
 
 pytestmark = pytest.mark.leaves_work
@@ -94,10 +93,7 @@ def word(which: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def here(
-    server: RedisServer, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[None]:
-    settle_in(monkeypatch, tmp_path, server.url, namespace)
+def project(here: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     (tmp_path / "shop_replay.py").write_text(APP)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("TASKQ_APP", "shop_replay:app")
@@ -105,11 +101,6 @@ def here(
     module = sys.modules.pop("shop_replay", None)
     if module is not None:
         module.log.close()
-
-
-@pytest.fixture
-def taskq(capsys: pytest.CaptureFixture[str]) -> Taskq:
-    return Taskq(capsys)
 
 
 @pytest.fixture
