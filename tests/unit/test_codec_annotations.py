@@ -1,9 +1,9 @@
-"""What arrives as annotated, and what is said where it cannot."""
+"""What arrives as annotated."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -28,36 +28,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskq.codec import CallCodec
-from taskq.errors import ArgumentMismatch, ConfigurationError, NotEncodable
+from taskq.errors import NotEncodable
+from tests.unit.annotated import BY_NAME, Address, Colour, Node, Planet, Tag, annotated, send, send_by_name
 
 T = TypeVar("T")
-
-
-BY_NAME = CallCodec(None)
-
-
-def send(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Pass a call from a producer that knows the function to a consumer that does."""
-    return CallCodec(function).decode_call(*CallCodec(function).encode_call(args, kwargs))
-
-
-def send_by_name(
-    function: Callable[..., Any], *args: Any, **kwargs: Any
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Pass a call from a producer that knows only its name."""
-    return CallCodec(function).decode_call(*BY_NAME.encode_call(args, kwargs))
-
-
-def annotated(annotation: Any) -> Callable[..., Any]:
-    def function(it: Any) -> Any: ...
-
-    function.__annotations__ = {"it": annotation, "return": annotation}
-    return function
-
-
-class Colour(enum.Enum):
-    RED = "red"
-    BLUE = "blue"
 
 
 class Size(enum.IntEnum):
@@ -68,24 +42,6 @@ class Size(enum.IntEnum):
 class Mode(enum.Flag):
     READ = 1
     WRITE = 2
-
-
-class Planet(enum.Enum):
-    EARTH = (5.97e24, 6.37e6)
-    MARS = (6.42e23, 3.39e6)
-
-
-@dataclass
-class Address:
-    city: str
-    lines: tuple[str, ...] = ()
-    moved: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Tag:
-    name: str
-    colour: Colour = Colour.RED
 
 
 class Item(msgspec.Struct, rename="camel"):
@@ -119,13 +75,6 @@ class Place(NamedTuple):
 @dataclass
 class Box(Generic[T]):
     content: T
-
-
-@dataclass
-class Node:
-    value: int
-    next: Node | None = None
-    extra: Any = None
 
 
 @dataclass
@@ -308,123 +257,6 @@ def test_an_annotation_that_says_nothing_counts_as_none(annotation: Any) -> None
     value = {(1, 2): {Decimal(3)}, "x": [datetime(2024, 1, 2, tzinfo=berlin)]}
 
     assert send(annotated(annotation), value) == ((value,), {})
-
-
-@pytest.mark.parametrize("sender", [send, send_by_name])
-@pytest.mark.parametrize(
-    ("annotation", "value", "says"),
-    [
-        (int, "7", "argument 'it': expected int, got str"),
-        (int | None, "7", "argument 'it': expected int | None, got str"),
-        (str, [1], "argument 'it': expected str, got list"),
-        (bytes, "aGVsbG8=", "argument 'it': expected bytes, got str"),
-        (dict[str, list[int]], {"a": [1, "x"]}, "argument 'it'[...][1]: expected int, got str"),
-        (dict[int, int], {"a": 1}, "argument 'it' (a key): expected int, got str"),
-        (Address, {"lines": []}, "argument 'it': object missing required field city"),
-        (Address, {"city": 1}, "argument 'it'.city: expected str, got int"),
-        (Tag, {"name": "x", "colour": "pink"}, "argument 'it'.colour: invalid enum value 'pink'"),
-        (Annotated[int, msgspec.Meta(ge=0)], -1, "argument 'it': expected int >= 0"),
-        (Planet, 3, "argument 'it': 3 is not a valid Planet"),
-        (tuple[int, int], [1], "argument 'it': expected list of length 2, got 1"),
-    ],
-)
-def test_an_argument_that_does_not_fit_is_named(
-    sender: Callable[..., Any], annotation: Any, value: Any, says: str
-) -> None:
-    function = annotated(annotation)
-    with pytest.raises(ArgumentMismatch) as by_position:
-        sender(function, value)
-    with pytest.raises(ArgumentMismatch) as by_keyword:
-        sender(function, it=value)
-    codec = CallCodec(function)
-    with pytest.raises(ArgumentMismatch) as returned:
-        codec.decode_result(codec.encode_result(value))
-
-    assert str(by_position.value) == str(by_keyword.value) == says
-    assert str(returned.value).endswith(says.removeprefix("argument 'it'"))
-    assert str(returned.value).startswith("the result of annotated.<locals>.function()")
-
-
-@dataclass
-class Picky:
-    x: int
-
-    def __post_init__(self) -> None:
-        if self.x < 0:
-            raise KeyError("negative")
-
-
-def test_what_a_class_raises_while_it_is_rebuilt_is_a_mismatch() -> None:
-    with pytest.raises(ArgumentMismatch, match=r"^argument 'it': KeyError: 'negative'$"):
-        send_by_name(annotated(Picky), {"x": -1})
-
-
-class Session:
-    pass
-
-
-@pytest.mark.parametrize("annotation", [Any, Address, int, dict[str, Any], list[Node]], ids=str)
-def test_the_path_to_what_cannot_travel_begins_at_the_argument(annotation: Any) -> None:
-    codec = CallCodec(annotated(annotation))
-    bad = Address("Ulm", ("x", Session()))  # type: ignore[arg-type]
-
-    with pytest.raises(NotEncodable, match=rf"^args\[0\].lines\[1\] \({__name__}.Session\) cannot travel"):
-        codec.encode_call((bad,), {})
-    with pytest.raises(NotEncodable, match=r"^kwargs\['it'\].lines\[1\] "):
-        codec.encode_call((), {"it": bad})
-    with pytest.raises(NotEncodable, match=r"^result\['items'\]\[2\] "):
-        codec.encode_result({"items": [1, 2, Session()]})
-
-
-def test_a_cycle_through_annotated_classes_is_refused() -> None:
-    node = Node(1)
-    node.next = node
-
-    with pytest.raises(NotEncodable, match=r"^args\[0\].next.next.*does it contain itself"):
-        CallCodec(annotated(Node)).encode_call((node,), {})
-
-
-@dataclass
-class Left:
-    x: int
-
-
-@dataclass
-class Right:
-    y: int
-
-
-class Reader(Protocol):
-    def read(self) -> bytes: ...
-
-
-@dataclass
-class Reads:
-    source: Reader
-
-
-@pytest.mark.parametrize(
-    ("annotation", "why"),
-    [
-        (Left | Right, "more than one dataclass"),
-        (list[Left | dict[str, int]], "more than one dict-like type"),
-        (Colour | str, "more than one str-like type"),
-        (Literal[Colour.RED], "Literal"),
-        (Reads, "runtime_checkable"),
-    ],
-    ids=str,
-)
-def test_an_annotation_that_promises_what_cannot_arrive_is_refused_at_the_first_use(
-    annotation: Any, why: str
-) -> None:
-    def job(it: Any) -> None: ...
-
-    job.__annotations__["it"] = annotation
-    codec = CallCodec(job)
-    with pytest.raises(ConfigurationError, match=rf"^parameter 'it' of .*job\(\) cannot arrive .*{why}"):
-        codec.encode_call((1,), {})
-    with pytest.raises(ArgumentMismatch, match=r"^parameter 'it' of "):
-        codec.decode_call(*BY_NAME.encode_call((1,), {}))
 
 
 def test_a_union_whose_members_arrive_as_themselves_is_fine() -> None:
