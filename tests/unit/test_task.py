@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from taskq import RetryPolicy, TaskQ
-from taskq.errors import (
-    ConfigurationError,
-)
+from taskq.errors import ConfigurationError
 from taskq.options import TaskOptions
 from taskq.task import is_async
 from tests.unit.wire import WiredApp

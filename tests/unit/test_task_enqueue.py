@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 
 from taskq import ArgumentMismatch, EnqueueUnknown, TaskQ
-from taskq.errors import (
-    BrokerUnavailable,
-    NotEncodable,
-)
+from taskq.errors import BrokerUnavailable, NotEncodable
 from tests.unit.wire import NOW_MS, Sent, WiredApp, raises, says
 
 IN_2030 = datetime(2030, 1, 1, tzinfo=UTC)
