@@ -1,4 +1,4 @@
-"""What several files of tests stand on, in a namespace of the shared server: a `lab`, a `broker`, the command line."""
+"""What several files of tests stand on: engine, client, command line, embedded server, a worker that is played."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from taskq import TaskQ
 from taskq.broker import embedded
 from taskq.broker.client import Broker
 from taskq.broker.embedded import EmbeddedServer
 from tests.commandline import Taskq, settle_in
 from tests.embedding import Ensure
 from tests.engine import Lab, altered_scripts
+from tests.player import Player, add
 from tests.proxy import Proxy
 from tests.servers import RedisServer
 
@@ -83,3 +85,26 @@ def ensure(place: Path) -> Ensure:
         return embedded.ensure("shop", directory=place, **options)
 
     return ensure
+
+
+@pytest.fixture
+def app(server: RedisServer, namespace: str) -> Iterator[TaskQ]:
+    """An app with one task, `add`."""
+    app = TaskQ("shop", redis_url=server.url, namespace=namespace)
+    app.task(add, name="add")
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def task(app: TaskQ) -> Any:
+    return app.tasks["add"]
+
+
+@pytest.fixture
+def worker(app: TaskQ, server: RedisServer) -> Iterator[Player]:
+    """Plays a worker of `app`; what is left at the end runs then."""
+    player = Player(app, server)
+    yield player
+    player.run_all()
+    player.leave()
