@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.peers.environments import installed
+from tests.benchmarks.peers.environments import PEERS, installed
 from tests.mail import MailServer
 from tests.servers import NoServer, RedisServer
 
@@ -45,6 +45,13 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 def test_each_project_has_a_worker_to_run_it() -> None:
     assert {folder.name for folder in PROJECTS.iterdir()} == set(WORKERS)
+
+
+@pytest.mark.parametrize("peer", WORKERS)
+def test_a_page_names_the_version_that_it_was_held_against(peer: str) -> None:
+    _, _, version = PEERS[peer][0].partition("==")
+
+    assert f" {version} " in (ROOT / "docs" / f"coming-from-{peer}.md").read_text("utf-8")
 
 
 @pytest.mark.timeout(180)
