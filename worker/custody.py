@@ -63,13 +63,17 @@ class Custody:
             child.channel.send(kind="cancel", tasks=beat.cancels)
 
     def return_unstarted(self, child: Offspring) -> None:
-        """Give back what a child that does not answer has not started; what runs keeps its lease."""
+        """Give back what a child that does not answer has not started; what runs keeps its lease.
+
+        Again while it is silent: the claim that it left behind its BLPOP may be given a task meanwhile.
+        """
         child.testimony.revoke()
         holds = self._broker.call(working.holds(self._keys, child.process))
         running = {one.g for one in child.testimony.running()}
         back = {id: hold for id, hold in holds.items() if hold.g not in running}
         self._settle(child.process, back, Kind.RELEASED)
-        log.warning("pid %d does not answer: %d unstarted task(s) went back", child.pid, len(back))
+        if back or not child.wedged:
+            log.warning("pid %d does not answer: %d unstarted task(s) went back", child.pid, len(back))
 
     def inherit(self, child: Offspring) -> None:
         """Give back what a dead child held: at once, or with the next beat if the server is away."""

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from taskq.broker.command import Command
-from taskq.broker.commands.working import Batch, Beat, ClaimRefused
+from taskq.broker.commands.working import Batch, Beat, ClaimRefused, released
 from taskq.broker.conversation import pause_after
 from taskq.broker.faults import DRIVER_ERRORS, Action, Fault
 from taskq.broker.namespace import Namespace
@@ -36,6 +36,9 @@ log = logging.getLogger("taskq.worker")
 
 _LAST_WORDS_S = 2.0
 """How long after the grace the engine still tries to tell the server."""
+
+_HEAD_START_S = 0.001
+"""How long the engine stands back at most when an idle process was given a task."""
 
 Handler = Callable[[Any], None]
 
@@ -77,6 +80,10 @@ class Engine:
         """When (monotonic) the agenda's next entry falls due; 0 for never."""
         holdings.revoked = testimony.revoked()
         self._turned = time.monotonic()
+        self._stood_still = False
+        """True if what the claim behind the BLPOP was given may be another's by now."""
+        self._handed_over = False
+        """True if an idle process was just given a task."""
         self._stopping = False
         self.ends_worker = False
         """True if it was stopped as the one that speaks for the worker, which ends."""
@@ -136,7 +143,9 @@ class Engine:
         self._link.open()
         assert self._link.blocking is not None
         self._selector.register(self._link.blocking, selectors.EVENT_READ, self._token)
-        if not self._life.process:
+        if self._life.process:
+            self._end_seq()
+        else:
             self._begin_life()
         self._empty = False
 
@@ -171,6 +180,10 @@ class Engine:
         holdings.release_late(now)
         self._timeouts.check(now)
         self._begin_careful()
+        if self._handed_over:
+            # Its thread needs the interpreter first, and what it does may be over before there is more to say.
+            self._handed_over = False
+            self._doze(_HEAD_START_S)
         holdings.collect(self._life.process)
         if self._due and now >= self._due:
             self._empty, self._due = False, 0.0
@@ -215,20 +228,23 @@ class Engine:
 
     # -- replies
 
-    def _claimed(self, batch: Batch | Exception) -> None:
+    def _claimed(self, batch: Batch | Exception, *, wanted: bool = True) -> None:
         if isinstance(batch, ClaimRefused):
             self._life.doubt()
             self._empty = True  # a beat of our own tells what is the matter
             return
         if isinstance(batch, Exception):
             raise batch
-        self._life.claimed()
+        self._life.claimed(bool(batch.tasks))
         now = time.monotonic()
         self._namespace.hear(batch.now_ms)
         self._due = now + (batch.due_ms + 1) / 1_000 if batch.due_ms is not None else 0.0
         self._empty = not batch.tasks
-        if batch.tasks:
+        if batch.tasks and wanted:
             self._take(batch, now)
+        elif batch.tasks:
+            back = [released(claimed) for claimed in batch.tasks]
+            self._chores.append((self._life.settle(back), _nothing))
         elif self._burst and self._holdings.empty:
             self.stop()
 
@@ -267,10 +283,12 @@ class Engine:
         if gap > self._life.lease_s / 2:
             # Paused, with the whole machine maybe: what we hold may be another's by now.
             self._holdings.return_unstarted(f"this process stood still for {gap:.1f} s")
+            self._stood_still = True
         if (revoked := self._testimony.revoked()) != self._holdings.revoked:
             # It may have failed to return them, or not have seen the last claim: we return them, too.
             self._holdings.return_unstarted("the supervisor returns them, for this process did not answer")
             self._holdings.revoked = revoked
+            self._stood_still = True
 
     def _wind_down(self, now: float) -> None:
         self._holdings.release_unstarted(now)
@@ -292,11 +310,8 @@ class Engine:
     def _sleep(self, now: float) -> None:
         holdings, link = self._holdings, self._link
         if self._empty and not link.blocked and not self._stopping and holdings.room() > 0:
-            link.block()
-        self._asleep = True
-        if holdings.outcomes_wait:  # came between the collecting and now
-            self._asleep = False
-            return
+            link.block(self._life.claim_behind())
+            self._stood_still = False
         timeout = self._timeouts.next_check(now, self._life.beat_s)
         if holdings.jobs_wait:
             timeout = min(timeout, NUDGE_S)
@@ -304,7 +319,15 @@ class Engine:
             timeout = min(timeout, max(0.0, self._due - now))
         if self._stopping:
             timeout = min(timeout, max(0.01, self._deadline - now))
-        self._listen(timeout)
+        self._doze(timeout)
+
+    def _doze(self, timeout: float) -> None:
+        """Wait for news or an outcome."""
+        self._asleep = True
+        if self._holdings.outcomes_wait:  # came between the collecting and now
+            self._asleep = False
+        else:
+            self._listen(timeout)
 
     def _listen(self, timeout: float) -> None:
         ready = [key.data for key, _ in self._selector.select(timeout)]
@@ -331,14 +354,25 @@ class Engine:
             self.stop()
 
     def _token(self) -> None:
-        token = self._link.token()
+        self._notice_gaps(time.monotonic())
+        token, batch = self._link.token()
         self._empty = False
-        if token and not self._stopping and self._holdings.room() <= 0:
+        free = not self._stopping and self._holdings.room() > 0
+        if self._life.woken() and isinstance(batch, Batch):
+            self._claimed(batch, wanted=free and not self._stood_still)
+            self._handed_over = bool(batch.tasks) and not self._chores
+        elif token and not self._stopping and not free:
             # No slot is free: a claim of nothing leaves the token to a neighbour, if there is work.
-            (reply,) = self._link.exchange([self._life.claim(0)])
-            if isinstance(reply, Batch):
-                self._claimed(reply)  # it has tasks if it repeats a claim whose reply was lost
+            self._end_seq()
             self._empty = True
+
+    def _end_seq(self) -> None:
+        (reply,) = self._link.exchange([self._life.end_seq()])
+        if isinstance(reply, Fault):
+            self._failed(reply)
+        else:
+            # It has tasks if it repeats a claim that gave some.
+            self._claimed(reply, wanted=self._holdings.room() > 0)
 
 
 _warned: set[str] = set()

@@ -44,6 +44,8 @@ class Life:
         orders = [(queue, *(other for other in queues if other != queue)) for queue in queues]
         self._orders = [working.claim_words(keys, order) for order in (orders if weights else [self.queues])]
         self._seq = 1
+        self._behind = 0
+        """The seq of a claim that waits behind a BLPOP; 0 for none."""
         self._beaten = 0.0
         self._doubts = False
 
@@ -55,16 +57,33 @@ class Life:
         while some := dict(islice(names, 100)):
             while (yield working.register(self.keys, process, some)):
                 pass  # more stays parked than one call may release
-        self.process, self._seq, self._doubts, self._beaten = process, 1, False, time.monotonic()
+        self.process, self._seq, self._behind = process, 1, 0
+        self._doubts, self._beaten = False, time.monotonic()
 
     def claim(self, limit: int) -> Command[Batch]:
         """Take up to `limit` tasks; the same command until `claimed` is called."""
         words = random.choices(self._orders, self._weights)[0] if self._weights else self._orders[0]
         return working.claim(self.keys, self.process, self._seq, limit, words)
 
-    def claimed(self) -> None:
-        """A claim's reply was read: the next one is another."""
-        self._seq += 1
+    def claim_behind(self) -> Command[Batch]:
+        """Take one task as soon as there is a token; until `woken`, other claims have the same seq."""
+        self._behind = self._seq
+        return self.claim(1)
+
+    def woken(self) -> bool:
+        """The reply to `claim_behind` was read. False: another claim was given its seq's tasks, and it repeats them."""
+        counts, self._behind = self._behind == self._seq, 0
+        return counts
+
+    def claimed(self, gave: bool) -> None:
+        """A claim's reply was read: the next one is another, unless the seq may still give tasks to `claim_behind`."""
+        if gave or self._behind != self._seq:
+            self._seq += 1
+
+    def end_seq(self) -> Command[Batch]:
+        """Take only what a claim whose reply was lost has taken; one that is still on its way takes nothing more."""
+        self._behind = 0
+        return self.claim(0)
 
     def settle(self, outcomes: Sequence[Outcome7]) -> Command[list[Answer]]:
         """Commit outcomes."""

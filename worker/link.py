@@ -27,6 +27,7 @@ class Link:
         self._url = url
         self._wake = [keys.wake(queue) for queue in queues]
         self._commands: Connection | None = None
+        self._behind: Command[Any] | None = None
         self.blocking: Connection | None = None
         self.blocked = False
         """True while a BLPOP is out."""
@@ -74,10 +75,7 @@ class Link:
             reply = connection.read_or_error()
             if isinstance(reply, Refusal):
                 return classify(reply, self.where)
-        try:
-            return command.decode(reply)
-        except Exception as error:  # noqa: BLE001 - it stands for the reply
-            return error
+        return _decoded(command, reply)
 
     def run(self, steps: Steps[T]) -> T:
         """Send what `steps` yields one by one; give what it returns.
@@ -93,14 +91,31 @@ class Link:
             raise reply.error
         return reply
 
-    def block(self) -> None:
-        """Ask for a token; the reply makes `blocking` readable."""
-        assert self.blocking is not None
-        self.blocking.send(("BLPOP", *self._wake, round(BLOCK_S * random.uniform(0.8, 1.2), 2)))
-        self.blocked = True
+    def block(self, behind: Command[Any]) -> None:
+        """Ask for a token; the reply makes `blocking` readable.
 
-    def token(self) -> bool:
-        """Read the reply to `block`: True for a token, False if its time was over."""
+        The server does what stands `behind` once the wait is over, so that both replies come in one trip.
+        """
         assert self.blocking is not None
+        seconds = round(BLOCK_S * random.uniform(0.8, 1.2), 2)
+        self.blocking.send(("BLPOP", *self._wake, seconds), behind.words())
+        self.blocked, self._behind = True, behind
+
+    def token(self) -> tuple[bool, Any]:
+        """Read the replies to `block`: True for a token, False if its time was over; and to what stood behind.
+
+        None in place of one that was refused: who asks again learns why.
+        """
+        assert self.blocking is not None
+        assert self._behind is not None
         self.blocked = False
-        return self.blocking.read() is not None
+        token = self.blocking.read() is not None
+        reply = self.blocking.read_or_error()
+        return token, None if isinstance(reply, Refusal) else _decoded(self._behind, reply)
+
+
+def _decoded(command: Command[Any], reply: Any) -> Any:
+    try:
+        return command.decode(reply)
+    except Exception as error:  # noqa: BLE001 - it stands for the reply
+        return error

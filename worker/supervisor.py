@@ -41,6 +41,9 @@ log = logging.getLogger("taskq.worker")
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 
+_SILENT_MS = 6_000
+"""How long a child's engine may be silent, where half a lease is longer: no reply of the server takes it as long."""
+
 OK, FAILED = 0, 1
 
 _START_ERRORS: dict[str, type[TaskqError]] = {
@@ -353,8 +356,9 @@ class Supervisor:
 
     def _look_at(self, child: Offspring) -> None:
         assert self._custody is not None
-        silent = child.ready and child.testimony.engine_silent_ms() > self._custody.lease_ms / 2
-        if silent and not child.wedged and child.process:
+        patience_ms = min(self._custody.lease_ms / 2, _SILENT_MS)
+        silent = child.ready and child.testimony.engine_silent_ms() > patience_ms
+        if silent and child.process:
             try:
                 self._custody.return_unstarted(child)
                 child.wedged = True

@@ -279,6 +279,16 @@ def test_a_claim_of_nothing_leaves_a_token_only_if_work_is_ready(lab: Lab) -> No
     assert lab.ready() == ["a"]
 
 
+def test_a_claim_of_nothing_uses_its_seq_up(lab: Lab) -> None:
+    """A claim of a connection that was given up may still wait behind its BLPOP: nobody would read what it gives."""
+    lab.hello("p")
+    lab.claim("p", 0, seq=1)
+    lab.enqueue("a")
+
+    assert lab.claim("p", 1, seq=1).tasks == []
+    assert ids(lab.claim("p", 1, seq=2)) == ["a"]
+
+
 def test_tokens_are_eight_at_most(lab: Lab) -> None:
     lab.hello("p")
     lab.enqueue(*(f"a{n}" for n in range(40)))

@@ -147,6 +147,11 @@ Outcome7 = tuple[str, int, str, int, str, int, bytes]
 """One outcome as `settle.lua` takes it: id, g, kind's letter (small: the message stays), ms, task, took_ms, outcome."""
 
 
+def released(claimed: Claimed) -> Outcome7:
+    """The outcome of a claimed task that is given back unstarted."""
+    return (claimed.id, claimed.g, Kind.RELEASED.value, 0, "-", 0, b"")
+
+
 def settle(keys: Keys, process: str, outcomes: Sequence[Outcome7]) -> Command[list[Answer]]:
     """Commit what became of at most `BATCH` tasks."""
     words: list[str | int | bytes] = [process]

@@ -4,7 +4,8 @@
 --   due_ms the time to the next entry of the agenda or -1; {'refused'}: no valid lease; {'stale'}: a lower seq than the last.
 -- A repeat (same seq) returns what still runs of that batch with that g. Its first write frees: a full Redis lets it through.
 -- Gives up to 1 MB of messages, or one that is larger: to copy more would hold up everyone else.
--- A limit of 0 gives nothing, but leaves a token if work is ready: for a process that took one and has no slot.
+-- A limit of 0 gives nothing, but leaves a token if work is ready: for a process that took one and has no slot. It uses
+--   its seq up, so that a claim of the same seq that waits behind a BLPOP of a lost connection gives nothing later.
 --@include ending
 local process, seq, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local HELD = P .. 'held:' .. process
@@ -211,6 +212,10 @@ for first = 1, queues, 10 do
   end
 end
 
+if limit == 0 then
+  redis.call('HDEL', HELD, '')
+  redis.call('HSET', HELD, '#', ARGV[2])
+end
 local held = redis.call('HLEN', HELD)
 if #holds > 0 then
   holds[#holds + 1] = '#'

@@ -1,0 +1,172 @@
+"""An idle process has a claim waiting behind its BLPOP: what becomes of the task that the server gives it.
+
+It may be given while nobody reads: the process stands still, or its connection is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from taskq import State, TaskHandle
+from taskq.broker.commands import working
+from tests.proxy import Fate, Proxy, Words, all_pass, names
+from tests.support import wait_until
+from tests.workers import LEASE_S, Worker, Yard
+
+
+def idle_worker(yard: Yard, **config: Any) -> Worker:
+    """Start a worker, and wait until the server has just blocked its process, which takes at least 1.6 s from then."""
+    worker = yard.worker("deadly", **config)
+    yard.wait_ended([yard.send("deadly.work", 0)])
+    with yard.server.client() as client:
+        wait_until(lambda: cast("dict[str, int]", client.info("clients"))["blocked_clients"] == 1)
+    return worker
+
+
+def given_to(yard: Yard, handle: TaskHandle[object], process: str) -> None:
+    """Wait until the server has given the task to this process."""
+
+    def given() -> bool:
+        return handle.status() is State.RUNNING and handle.info().process == process
+
+    wait_until(given, message=lambda: f"{process} to be given the task: {handle.info()}")
+
+
+def is_claim_behind(words: Words) -> bool:
+    """True for the claim of one task by a worker that has several slots."""
+    return names(words, "claim") and words[6] == b"1"
+
+
+def test_what_is_given_to_an_idle_process_that_stands_still_runs_elsewhere(tmp_path: Path) -> None:
+    with Yard(tmp_path) as yard:
+        stopped = idle_worker(yard)
+        [process], [child] = [one.id for one in yard.processes(stopped)], stopped.children()
+        os.kill(child, signal.SIGSTOP)
+        handle = yard.send("deadly.work", 0)
+        given_to(yard, handle, process)
+        began = time.monotonic()
+        other = yard.worker("deadly")
+
+        assert handle.result(timeout=10) == 1
+        assert time.monotonic() - began < LEASE_S / 2 + 3
+        os.kill(child, signal.SIGCONT)
+        assert yard.send("deadly.work", 0).result(timeout=10) == 1
+        assert [start.pid for start in yard.ledger.starts(handle.id)] == other.children()
+        for worker in (stopped, other):
+            assert worker.stop() == 0
+        assert yard.leftovers() == []
+
+
+def test_so_does_what_it_is_given_after_the_supervisor_has_returned_all(tmp_path: Path) -> None:
+    """Its claim may stay behind the BLPOP until then: another claim of its name stands for that one here."""
+    with Yard(tmp_path) as yard:
+        stopped = idle_worker(yard)
+        [process], [child] = [one.id for one in yard.processes(stopped)], stopped.children()
+        os.kill(child, signal.SIGSTOP)
+        wait_until(lambda: stopped.says("does not answer"), message="the supervisor to note it")
+        keys = yard.app.broker.keys[0]
+        late = working.claim(keys, process, 99, 1, working.claim_words(keys, ["default"]))
+
+        handle = yard.send("deadly.work", 0)
+        yard.app.broker.call(late)
+
+        wait_until(lambda: handle.status() is State.QUEUED, message="the task to go back")
+        os.kill(child, signal.SIGKILL)
+        assert handle.result(timeout=10) == 1
+        assert stopped.stop() == 0
+        assert yard.leftovers() == []
+
+
+def test_a_process_that_was_paused_past_its_lease_starts_nothing_of_what_it_was_given(tmp_path: Path) -> None:
+    with Yard(tmp_path) as yard:
+        paused = idle_worker(yard)
+        [process] = [one.id for one in yard.processes(paused)]
+        with paused.paused():
+            handle = yard.send("deadly.work", 0)
+            given_to(yard, handle, process)
+            other = yard.worker("deadly")
+            assert handle.result(timeout=20) == 1
+            where = other.children()
+        yard.wait_ready(paused)
+
+        assert yard.wait_ended(yard.send_many("deadly.work", [(0,)] * 20)) == {"succeeded": 20}
+        assert [start.pid for start in yard.ledger.starts(handle.id)] == where
+        for worker in (paused, other):
+            assert worker.stop() == 0
+        assert yard.leftovers() == []
+
+
+@pytest.mark.parametrize("fate", [Fate.LOSE_COMMAND, Fate.LOSE_REPLY])
+def test_a_claim_behind_a_blpop_may_be_lost_and_so_may_its_reply(tmp_path: Path, fate: Fate) -> None:
+    with Yard(tmp_path) as yard, Proxy(yard.server.port) as proxy:
+        worker = idle_worker(yard, url=proxy.url, concurrency=4)
+        proxy.judge = lambda words: fate if is_claim_behind(words) else Fate.PASS
+
+        handle = yard.send("deadly.work", 0)
+
+        assert handle.result(timeout=10) == 1
+        assert proxy.lost[fate] >= 1
+        proxy.judge = all_pass
+        assert len(yard.ledger.starts(handle.id)) == 1
+        assert worker.stop() == 0
+        assert yard.leftovers() == []
+
+
+def test_a_server_that_has_forgotten_its_scripts_is_asked_again(tmp_path: Path) -> None:
+    with Yard(tmp_path) as yard:
+        worker = idle_worker(yard)
+        for _ in range(3):
+            yard.server.call("SCRIPT", "FLUSH")
+
+            handle = yard.send("deadly.work", 0)
+
+            assert handle.result(timeout=10) == 1
+            assert len(yard.ledger.starts(handle.id)) == 1
+        assert worker.stop() == 0
+        assert yard.leftovers() == []
+
+
+def test_what_falls_due_while_a_claim_waits_runs_once_and_so_does_what_comes_next(tmp_path: Path) -> None:
+    """The timer's claim has the same seq as the one that waits, which then repeats it, or comes too late."""
+    with Yard(tmp_path) as yard:
+        worker = idle_worker(yard, concurrency=4)
+        handles: list[TaskHandle[object]] = []
+        for _ in range(3):
+            long = yard.send("deadly.work", 0.3, delay=0.1)
+            yard.ledger.wait("start", long.id)
+            handles += [long, *yard.send_many("deadly.work", [(0,)] * 5), yard.send("deadly.awork", 0)]
+
+            assert yard.wait_ended(handles) == {"succeeded": len(handles)}
+
+        assert {len(yard.ledger.starts(handle.id)) for handle in handles} == {1}
+        assert not worker.says(" was lost")
+        assert worker.stop() == 0
+        assert yard.leftovers() == []
+
+
+def test_a_worker_that_stops_while_tasks_come_leaves_none_behind(tmp_path: Path) -> None:
+    with Yard(tmp_path) as yard:
+        for _ in range(5):
+            worker = idle_worker(yard)
+            long = yard.send("deadly.work", 0.3)
+            yard.ledger.wait("start", long.id)
+            worker.send(signal.SIGTERM)
+            handle = yard.send("deadly.work", 0)
+            assert worker.wait() == 0
+
+            assert long.status() is State.SUCCEEDED
+            assert handle.status() in (State.QUEUED, State.SUCCEEDED)
+        assert_idle(yard)
+
+
+def assert_idle(yard: Yard) -> None:
+    last: Worker = yard.worker("deadly")
+    assert yard.send("deadly.work", 0).result(timeout=10) == 1
+    assert last.stop() == 0
+    assert yard.leftovers() == []
