@@ -11,6 +11,7 @@ from typing import Any, assert_type
 from taskq import (
     Enqueued,
     RetryPolicy,
+    Secret,
     State,
     Task,
     TaskGroup,
@@ -185,3 +186,26 @@ def takes_a_task(task: Task[..., int]) -> TaskHandle[int]:
 
 takes_a_task(add)
 takes_a_task(fetch)  # type: ignore[arg-type]
+
+
+@app.task(result_ttl=0)
+def log_in(user: str, password: Secret[str], pin: Secret[int] | None = None) -> Secret[bytes]:
+    assert_type(password.reveal(), str)
+    assert_type(f"{password}", str)
+    if pin is not None:
+        assert_type(pin.reveal(), int)
+    any_secret(password)
+    return Secret(password.reveal().encode())
+
+
+def any_secret(value: Secret[object]) -> None:
+    assert_type(value.reveal(), object)
+
+
+def secrets_are_typed() -> None:
+    assert_type(Secret("hunter2"), Secret[str])
+    assert_type(log_in.enqueue("ann", Secret("hunter2"), Secret(1)).result().reveal(), bytes)
+    log_in.enqueue("ann", Secret(b"hunter2"))  # type: ignore[arg-type]
+    log_in.enqueue("ann", "hunter2")  # type: ignore[arg-type]
+    TaskQ("bank", redact=["*iban*"])
+    TaskQ("bank", redact=())
