@@ -16,8 +16,9 @@ from taskq.config import VARIABLES, AppConfig
 from taskq.options import TaskOptions, TaskParameters, options_of
 from taskq.sending import Sender
 from taskq.sizes import to_bytes
-from tests.doctables import DOCS, Row, code, commands, rows
+from tests.doctables import DOCS, ROOT, Row, code, commands, rows
 
+README = ROOT / "README.md"
 OF_WORKERS = ("worker", "dev")
 """Their options stand in a page of their own."""
 
@@ -167,3 +168,41 @@ def test_each_error_stands_with_its_remedy() -> None:
     }
 
     assert {name for name in public - {"TaskqError"} if not told.get(name)} == set()
+
+
+def test_the_readme_can_be_read() -> None:
+    assert len(README.read_text("utf-8").splitlines()) <= 150
+
+
+def test_each_promise_of_the_readme_names_a_test_that_exists() -> None:
+    promises = list(rows(README, ""))
+    promises = [row for row in promises if "proved, among others, by" in row]
+    lost: list[str] = []
+    for row in promises:
+        name, file = re.fullmatch(r"\[(\w+)\]\((\S+)\)", row["proved, among others, by"]).groups()  # type: ignore[union-attr]
+        if f"def {name}(" not in (ROOT / file).read_text("utf-8"):
+            lost.append(name)
+
+    assert len(promises) == 9
+    assert lost == []
+
+
+def test_figures_of_the_readme_are_those_of_the_page_about_performance() -> None:
+    """It shows some rows and columns of that page's tables: each figure stands there beside the same names."""
+    shown = (
+        README.read_text("utf-8").partition("<!-- performance -->")[2].partition("<!-- /performance -->")[0]
+    )
+    page = (DOCS / "performance.md").read_text("utf-8") if (DOCS / "performance.md").exists() else ""
+    told = [cells(line) for line in page.splitlines() if line.startswith("|")]
+    wrong = [
+        line
+        for line in shown.splitlines()
+        if line.startswith("|") and not any(cells(line) <= row for row in told)
+    ]
+
+    assert shown
+    assert wrong == []
+
+
+def cells(line: str) -> set[str]:
+    return {cell.strip(" *`") for cell in line.split("|") if cell.strip(" *`-:")}
