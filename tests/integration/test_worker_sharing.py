@@ -141,17 +141,17 @@ def test_a_careful_task_does_not_wait_in_a_process_that_is_busy_for_long(tmp_pat
     """It runs alone, so a process with a long task cannot start it; then it belongs to one that can."""
     with Yard(tmp_path) as yard:
         victim = yard.worker("quick", concurrency=4, queues=("suspects",))
-        suspects = [yard.send("quick.hold", 0.5, queue="suspects") for _ in range(3)]
+        suspects = [yard.send("quick.hold", 1.5, queue="suspects") for _ in range(3)]
         yard.ledger.wait("start", count=3)
         busy = yard.worker("quick", concurrency=4, queues=("long", "suspects"))
-        long = yard.send("quick.hold", 8, queue="long")
+        long = yard.send("quick.hold", 16, queue="long")
         yard.ledger.wait("start", long.id)
         os.kill(victim.children()[0], signal.SIGKILL)
         victim.stop()
         wait_until(lambda: yard.stats()["K"] == 3)
         idle = yard.worker("quick", concurrency=4, queues=("suspects",))
 
-        assert yard.wait_ended(suspects, timeout=6) == {"succeeded": 3}
+        assert yard.wait_ended(suspects, timeout=12) == {"succeeded": 3}
         quick = yard.send("quick.tick", queue="suspects")
         quick.result(timeout=2)
         assert not yard.ledger.ends(long.id)
