@@ -35,6 +35,7 @@ class Given(msgspec.Struct, frozen=True, omit_defaults=True):
     keep_ms: int | None = None
     max_retries: int | None = None
     timeout_ms: int | None = None
+    """0: no limit."""
     result_ttl_ms: int | None = None
     headers: dict[str, str] | None = None
     tags: list[str] | None = None
@@ -127,6 +128,10 @@ def positive_ms(value: Duration) -> int:
     return ms
 
 
+def _limit_ms(value: Duration | None) -> int:
+    return 0 if value is None else positive_ms(value)
+
+
 def _headers(value: Mapping[str, str]) -> dict[str, str]:
     headers = dict(value)
     if not all(isinstance(text, str) for pair in headers.items() for text in pair):
@@ -162,7 +167,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "key": ("key", str),
     "key_ttl": ("keep_ms", positive_ms),
     "max_retries": ("max_retries", check_count),
-    "timeout": ("timeout_ms", positive_ms),
+    "timeout": ("timeout_ms", _limit_ms),
     "result_ttl": ("result_ttl_ms", to_ms),
     "headers": ("headers", _headers),
     "tags": ("tags", _tags),
@@ -171,14 +176,14 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 
 def give(before: Given, **options: Any) -> Given:
-    """Add what `using()` is given now to what it was given `before`; None is not given.
+    """Add what `using()` is given now to what it was given `before`; None is not given, but for a `timeout`.
 
     Raises:
         ValueError: a value cannot be meant, or two contradict each other.
     """
     news: dict[str, Any] = {}
     for name, value in options.items():
-        if value is None:
+        if value is msgspec.UNSET or (value is None and name != "timeout"):
             continue
         if name == "expires":
             instant = isinstance(value, datetime)

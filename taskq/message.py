@@ -47,6 +47,7 @@ class Message(
     created_ms: int = 0
     max_retries: int | None = None
     timeout_ms: int | None = None
+    """0: no limit."""
     result_ttl_ms: int | None = None
     headers: dict[str, str] | None = None
     tags: list[str] | None = None

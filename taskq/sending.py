@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, ParamSpec, TypeVar
 
+import msgspec
+
 from taskq.application import Application
 from taskq.broker.commands.producing import Envelope
 from taskq.bulk import Call, Enqueued, Parcel, send_many
@@ -130,7 +132,7 @@ class Sender(Generic[P, R]):
         key: str | None = None,
         key_ttl: Duration | None = None,
         max_retries: int | None = None,
-        timeout: Duration | None = None,
+        timeout: Duration | msgspec.UnsetType | None = msgspec.UNSET,
         result_ttl: Duration | None = None,
         headers: Mapping[str, str] | None = None,
         tags: Sequence[str] | None = None,
@@ -149,7 +151,7 @@ class Sender(Generic[P, R]):
             key: while a task of this key lives, enqueueing another stores nothing and gives a handle to it.
             key_ttl: the key is kept this long from now, not for the task's life.
             max_retries: in place of what the task declares; so are `timeout` and `result_ttl`.
-            timeout: how long one run may take.
+            timeout: how long one run may take; None is no limit.
             result_ttl: how long the result is kept; 0 keeps none.
             headers: texts that travel along, for middleware and `current_task().headers`.
             tags: words to find the task by.

@@ -90,7 +90,7 @@ class Job:
         self.epoch = epoch
         self.received = received
         options = self.task.options
-        self.hard_ms = options.timeout_ms if message.timeout_ms is None else message.timeout_ms
+        self.hard_ms = options.timeout_ms if message.timeout_ms is None else message.timeout_ms or None
         self.soft_ms = options.soft_timeout_ms
         self.signed = False
         """Its message's signature was verified."""

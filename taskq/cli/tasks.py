@@ -118,7 +118,7 @@ def show_detail(found: Detail) -> None:
             ("tags", ", ".join(found.tags)),
             ("headers", compact(found.headers, _ARGS_WIDTH) if found.headers else None),
             ("max retries", found.max_retries),
-            ("timeout", span(found.timeout_ms)),
+            ("timeout", "none" if found.timeout_ms == 0 else span(found.timeout_ms)),
             ("origin", found.origin),
             ("signature", found.signature),
             ("kept for", span(found.keep_ms)),

@@ -65,7 +65,8 @@ def _options(message: Message, packed: str) -> dict[str, Any]:
         "headers": message.headers,
         "tags": message.tags,
     }
-    return {name: value for name, value in found.items() if value not in (None, False, "")}
+    given = {name: value for name, value in found.items() if value not in (None, False, "")}
+    return {**given, "timeout": None} if message.timeout_ms == 0 else given
 
 
 def _when(text: str) -> float | datetime | None:

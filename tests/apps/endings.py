@@ -139,6 +139,13 @@ async def stubborn() -> None:
                 note("swallowed")
 
 
+@app.task(timeout=0.3, max_retries=0)
+async def brief(seconds: float) -> float:
+    with noted():
+        await asyncio.sleep(seconds)
+        return seconds
+
+
 @app.task(timeout=None)
 def endless(seconds: float) -> float:
     with noted():

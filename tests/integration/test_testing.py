@@ -177,6 +177,19 @@ def test_without_a_worker_what_waits_expires(shop: Shop) -> None:
         assert handle.status() is State.EXPIRED
 
 
+def test_a_call_without_a_timeout_is_told_from_one_that_leaves_it_to_the_task(shop: Shop) -> None:
+    with shop.app.testing() as t:
+        sender = shop.add.using(timeout=None)
+        sender.enqueue(1, 2)
+        assert t.assert_enqueued(shop.add, 1, 2).options == {"timeout": None}
+        sender.using(tags=["x"]).enqueue(3, 4)
+        assert t.assert_enqueued(shop.add, 3, 4).options == {"timeout": None, "tags": ["x"]}
+        sender.using(timeout=5).enqueue(5, 6)
+        assert t.assert_enqueued(shop.add, 5, 6).options == {"timeout": 5.0}
+        shop.add.using(tags=None).enqueue(7, 8)
+        assert t.assert_enqueued(shop.add, 7, 8).options == {}
+
+
 def test_an_assertion_that_fails_shows_what_was_enqueued(shop: Shop) -> None:
     with shop.app.testing() as t:
         with pytest.raises(AssertionError, match="nothing"):

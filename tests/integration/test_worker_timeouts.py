@@ -95,6 +95,12 @@ def test_without_a_timeout_a_task_runs_as_long_as_it_takes(yard: Yard, worker: W
     assert yard.send(f"endings.{a}endless", 1.5).result(timeout=10) == 1.5
 
 
+def test_a_call_may_have_no_timeout_though_its_task_has(yard: Yard, worker: Worker) -> None:
+    assert yard.send("endings.brief", 1, timeout=None).result(timeout=10) == 1
+    with pytest.raises(TaskFailed, match=r"timeout of 0\.3 s"):
+        yard.send("endings.brief", 1).result(timeout=10)
+
+
 def test_a_process_is_killed_for_a_task_that_nothing_else_ends(tmp_path: Path) -> None:
     """And only that task is charged: its neighbours go back as they were, and run again."""
     with Yard(tmp_path) as yard:

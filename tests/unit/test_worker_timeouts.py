@@ -69,6 +69,13 @@ def test_without_a_timeout_nothing_is_raised_and_nothing_killed(
     assert kill_at_ms(one) == 0
 
 
+def test_a_call_may_ask_for_no_timeout(timeouts: Timeouts, threads: FakeRunner) -> None:
+    one = run(timeouts, threads, job(gauge(timeout=60), timeout_ms=0))
+    timeouts.check(1_000_000.0)
+    assert threads.interrupts == []
+    assert kill_at_ms(one) == 0
+
+
 def test_a_process_is_killed_a_while_after_the_hard_timeout(timeouts: Timeouts, threads: FakeRunner) -> None:
     one = run(timeouts, threads, job(gauge(timeout=2)), at=100.0)
     assert kill_at_ms(one) == 102_000 + KILL_AFTER_S * 1_000
