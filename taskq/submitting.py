@@ -13,10 +13,10 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from taskq.codec import CallCodec
+from taskq.codec.plan import Plan
 from taskq.errors import SigningRequired, TaskqError
 from taskq.origin import module_name, qualified_name
 from taskq.redaction import Marks, Redaction, Veil
@@ -65,9 +65,8 @@ class ReferenceCodec(CallCodec):
         self._module = module
         self._name = name
 
-    @cached_property
-    def secrets(self) -> list[int | str] | None:
-        """The packed arguments: who does not know the function cannot say what in them is secret."""
+    def _marks_of(self, plan: Plan) -> list[int | str] | None:  # noqa: ARG002 - whatever the function's own are
+        # The packed arguments: who does not know the function cannot say what in them is secret.
         return [2, 3]
 
     def encode_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[bytes, bytes]:

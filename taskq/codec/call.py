@@ -36,6 +36,9 @@ class CallCodec:
         self.pickles = pickles
         self.redaction = redaction
         """Which names are secret: the app's word, given before the first use."""
+        self.secrets: list[int | str] | None = None
+        """Which arguments are secret, as each message of this function says it; None if none is, or before the first
+        use. A plain attribute, for every message asks; `marks` knows it at any time."""
 
     def pickling(self, pickles: bool) -> CallCodec:
         """Give the codec of the same function that pickles, or does not."""
@@ -43,12 +46,18 @@ class CallCodec:
 
     @cached_property
     def _plan(self) -> Plan:
-        return Plan(self._function)
+        plan = Plan(self._function)
+        self.secrets = self._marks_of(plan)
+        return plan
 
-    @cached_property
-    def secrets(self) -> list[int | str] | None:
-        """Which arguments are secret, as each message of this function says it; None if none is."""
-        return [*self._plan.marks(self.redaction.hides), *self.redaction.own] or None
+    def _marks_of(self, plan: Plan) -> list[int | str] | None:
+        return [*plan.marks(self.redaction.hides), *self.redaction.own] or None
+
+    @property
+    def marks(self) -> Marks:
+        """Which arguments are secret."""
+        _ = self._plan  # which finds them
+        return self.secrets or ()
 
     @cached_property
     def _reader(self) -> Reader:
@@ -126,7 +135,7 @@ class CallCodec:
         return f"{name}({', '.join([*map(repr, values), *(f'{key}={value!r}' for key, value in named.items())])})"
 
     def _all_marks(self, marks: Marks | None) -> Marks:
-        return [*(self.secrets or ()), *(marks or ())]
+        return [*self.marks, *(marks or ())]
 
     def encode_result(self, value: Any, pickles: bool = False) -> bytes:
         """Encode what the function returned; `pickles`: as its call was.
@@ -140,9 +149,10 @@ class CallCodec:
         if pickles or self.pickles:
             return code.dump(value, "the result")
         slot = self._plan.result
-        if slot.secret and not isinstance(value, Secret):
+        closed = slot.closed
+        if not closed and slot.secret and not isinstance(value, Secret):
             value = Secret(value)  # so that whoever shows it knows
-        return encode_value(value, "result", closed=slot.closed)
+        return encode_value(value, "result", closed=closed)
 
     def decode_result(self, data: bytes, trusted: bool = False) -> Any:
         """Decode what `encode_result` wrote; `trusted` as for `decode_call`.

@@ -181,7 +181,7 @@ def test_an_annotation_that_only_type_checkers_resolve_is_secret_all_the_same() 
 
     def hidden(value: "Secret[Missing]") -> None: ...  # type: ignore[name-defined]  # noqa: F821, UP037
 
-    assert CallCodec(task).secrets == [1, "other"]
+    assert CallCodec(task).marks == [1, "other"]
     assert arrives(hidden, {"any": 1}) == Secret({"any": 1})
 
 
@@ -240,10 +240,10 @@ def test_messages_say_which_arguments_are_secret_and_none_where_none_is() -> Non
     ) -> None: ...
     def none(a: int, b: dict[str, str]) -> None: ...
 
-    assert CallCodec(task).secrets == [1, 2, "password", -4, "c", "**"]
-    assert CallCodec(none).secrets is None
-    assert CallCodec(task, redaction=Redaction(())).secrets == [1, "c"]
-    assert CallCodec(none, redaction=Redaction(["*iban*"])).secrets == ["~*iban*"]
+    assert CallCodec(task).marks == [1, 2, "password", -4, "c", "**"]
+    assert list(CallCodec(none).marks) == []
+    assert CallCodec(task, redaction=Redaction(())).marks == [1, "c"]
+    assert CallCodec(none, redaction=Redaction(["*iban*"])).marks == ["~*iban*"]
 
 
 @pytest.mark.parametrize("refused", ["*password*", [1], 5])
