@@ -31,6 +31,7 @@ from taskq.handle import TaskHandle
 from taskq.middleware import FailureLog, Hooks, Middleware
 from taskq.names import check_name, check_task_name
 from taskq.origin import module_name, qualified_name
+from taskq.payloads import Payloads, check_offload, store_of
 from taskq.redaction import PATTERNS, check_patterns
 from taskq.sending import Sender
 from taskq.signing import key_ring
@@ -49,6 +50,7 @@ from taskq.task import Task, is_async
 
 if TYPE_CHECKING:
     from taskq.broker.client import Broker
+    from taskq.stores import PayloadStore
     from taskq.testing import AppTesting
 
 P = ParamSpec("P")
@@ -84,6 +86,8 @@ class TaskQ(Declaring):
         compress_over: compress messages and outcomes above this size, where the task says nothing.
         redact: patterns of names, as `"*iban*"`: what has such a name is not shown, in place of the usual ones
             (`taskq.redaction.PATTERNS`); `()` for none.
+        offload_over: take arguments and results above this size to the store, where the task says nothing.
+        offload_to: the store, as `file:///var/lib/taskq/payloads`, which all programs and workers reach.
     """
 
     def __init__(
@@ -106,6 +110,8 @@ class TaskQ(Declaring):
         max_payload: Size = "64MB",
         compress_over: Size | None = None,
         redact: Sequence[str] = PATTERNS,
+        offload_over: Size | None = None,
+        offload_to: str | None = None,
     ) -> None:
         super().__init__(queue="default")
         self.name = check_name("the app", name)
@@ -123,8 +129,12 @@ class TaskQ(Declaring):
                 max_payload=read_option("max_payload", max_payload, to_bytes),
                 compress_over=read_optional("compress_over", compress_over, to_bytes),
                 redact=read_option("redact", redact, check_patterns),
+                offload_over=read_optional("offload_over", offload_over, to_bytes),
+                offload_to=offload_to,
             )
         )
+        if self.config.offload_over is not None:
+            check_offload(self.config, f"app {name!r}")
         if isinstance(include, str):
             raise ConfigurationError(f"include={include!r}: give a list of module names")
         self.modules = tuple(include)
@@ -136,6 +146,7 @@ class TaskQ(Declaring):
         self._lock = threading.RLock()
         self._broker: Broker | None = None
         self._frames: FrameCodec | None = None
+        self._payloads: Payloads | None = None
         self._frozen = False
         self._queues: dict[str, tuple[str, float]] = {}
 
@@ -163,13 +174,15 @@ class TaskQ(Declaring):
                     )
         return self._broker
 
-    def use(self, broker: Broker | None) -> Broker | None:
+    def use(self, broker: Broker | None, store: PayloadStore | None = None) -> Broker | None:
         """Send through `broker` from now on, None: one of the app's own; gives the one before.
 
-        A worker does it, so that its tasks enqueue where it claims.
+        A worker does it, so that its tasks enqueue where it claims. `store` takes large payloads, by default the one
+        of the configuration.
         """
         before, self._broker = self._broker, broker
         self._frames = None
+        self._payloads = None if store is None else Payloads.of(self.config, store)
         self._queues.clear()
         return before
 
@@ -180,6 +193,13 @@ class TaskQ(Declaring):
             namespace = self.broker.namespace
             self._frames = FrameCodec.of(self.config, namespace.name, namespace.shards)
         return self._frames
+
+    @property
+    def payloads(self) -> Payloads:
+        """What takes large payloads to the store, and brings them back."""
+        if self._payloads is None:
+            self._payloads = Payloads.of(self.config, store_of(self.config, self.broker.namespace.name))
+        return self._payloads
 
     @property
     def hooks(self) -> Hooks:
@@ -205,6 +225,8 @@ class TaskQ(Declaring):
         if task.codec.pickles:
             check_signing(self.config, f"cloudpickle for {task.name}")
         task.codec.redaction = self.config.redaction
+        if task.options.offload_over is not None:
+            check_offload(self.config, task.name)
         super()._add(task)
 
     def freeze(self) -> None:

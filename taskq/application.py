@@ -8,6 +8,7 @@ from taskq.broker.command import Steps
 from taskq.config import AppConfig
 from taskq.frame import FrameCodec
 from taskq.middleware import Hooks
+from taskq.payloads import Payloads
 
 if TYPE_CHECKING:
     from taskq.broker.client import Broker
@@ -22,6 +23,8 @@ class Application(Protocol):
     def broker(self) -> Broker: ...
     @property
     def frames(self) -> FrameCodec: ...
+    @property
+    def payloads(self) -> Payloads: ...
     @property
     def hooks(self) -> Hooks: ...
     def queue_of(self, task: str) -> Steps[str]: ...

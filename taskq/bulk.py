@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from taskq.application import Application
-from taskq.broker.command import Steps
+from taskq.broker.command import Steps, work
 from taskq.broker.commands.producing import BATCH, Envelope, Stored
 from taskq.errors import (
     BrokerError,
@@ -23,6 +24,7 @@ from taskq.given import Given
 from taskq.handle import TaskHandle
 from taskq.message import Message
 from taskq.middleware import run as run_hooks
+from taskq.payloads import Aside
 
 if TYPE_CHECKING:
     from taskq.codec import CallCodec
@@ -80,6 +82,8 @@ class Parcel(msgspec.Struct, Generic[R_co], frozen=True):
     sender: Packer[R_co]
     envelope: Envelope
     message: Message
+    aside: Aside | None = None
+    """Its arguments, if they go to the store: before it is sent."""
 
     def confirm(self, stored: Stored) -> TaskHandle[R_co]:
         """Give the handle of what was stored, or raise what `Stored.check` raises."""
@@ -120,6 +124,9 @@ def _send_batch(
             parcels.append(error)
         except (ValueError, TypeError, OverflowError) as error:  # an option that cannot travel
             parcels.append(_caused(NotEncodable(f"a call of {sender.name} cannot travel: {error}"), error))
+    large = [place for place, one in enumerate(parcels) if isinstance(one, Parcel) and one.aside]
+    if large:
+        yield from _put_aside(app, parcels, large)
     packed = [parcel for parcel in parcels if isinstance(parcel, Parcel)]
     stopped: TaskqError | None = None
     answers: list[Enqueued[R]] = []
@@ -141,6 +148,15 @@ def _send_batch(
             next(rest) if isinstance(parcel, Parcel) else Enqueued(error=parcel) for parcel in parcels
         )
     return stopped
+
+
+def _put_aside(app: Application, parcels: list[Parcel[R] | TaskqError], large: Sequence[int]) -> Steps[None]:
+    """Store the arguments that do not travel; a parcel whose own cannot be stored becomes the error."""
+    asides = [one.aside for place in large if isinstance(one := parcels[place], Parcel) and one.aside]
+    errors = yield work(partial(app.payloads.put_each, asides))
+    for place, error in zip(large, errors, strict=True):
+        if error is not None:
+            parcels[place] = error
 
 
 def _outcome(parcel: Parcel[R], stored: Stored) -> Enqueued[R]:

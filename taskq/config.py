@@ -63,6 +63,11 @@ class AppConfig:
 
     redact: tuple[str, ...] = PATTERNS
     """Which names hide what they name, wherever arguments and results are shown; see `taskq.redaction`."""
+    offload_over: int | None = None
+    """Arguments and results above this many bytes go to the store, where the task says nothing; None for none."""
+
+    offload_to: str | None = None
+    """The store: `file:///var/lib/taskq/payloads`. All programs of a namespace name the same."""
 
     def __post_init__(self) -> None:
         check_name("the namespace", self.namespace)
@@ -79,6 +84,10 @@ class AppConfig:
             raise ConfigurationError(
                 f"max_payload is {self.max_payload:,} bytes; give 1KB to 256MB, and store larger data elsewhere"
             )
+        if self.offload_to is not None:
+            from taskq.stores import check_store_url
+
+            check_store_url(self.offload_to)
 
     @property
     def redaction(self) -> Redaction:
@@ -112,6 +121,8 @@ VARIABLES = {
     "max_payload": "TASKQ_MAX_PAYLOAD",
     "compress_over": "TASKQ_COMPRESS_OVER",
     "redact": "TASKQ_REDACT",
+    "offload_over": "TASKQ_OFFLOAD_OVER",
+    "offload_to": "TASKQ_OFFLOAD_TO",
 }
 """Which variable of the environment speaks for which field. Durations are written as `30` or `10m`, sizes as `16MB`.
 Signing keys may stand in a file, which TASKQ_SIGNING_KEYS_FILE names."""
@@ -172,6 +183,7 @@ _READERS: Mapping[str, Callable[[str, str], Any]] = {
     "max_payload": _bytes,
     "compress_over": _bytes,
     "redact": _patterns,
+    "offload_over": _bytes,
 }
 
 

@@ -19,6 +19,10 @@
     ├── ArgumentMismatch (TypeError)  an argument does not fit its annotation, or the signature
     ├── BadMessage                    bytes that are no message of ours
     │   └── BadSignature              not signed by one of our keys, altered, or moved here from elsewhere
+    ├── PayloadError                  what was offloaded to a store
+    │   ├── PayloadUnavailable        the store is out of reach, or none is named here
+    │   ├── PayloadMissing            the store has the object no more
+    │   └── PayloadMismatch           the object is not what was stored, or too large
     ├── TaskNotFound (LookupError)    no such id, or its record is gone
     │   └── ResultExpired             it ran; its record's time is over
     ├── NotReplayable                 it has not ended, or its message is gone
@@ -124,6 +128,22 @@ class BadMessage(TaskqError, ValueError):
 
 class BadSignature(BadMessage):
     """Raised, where there are signing keys, when a message or an outcome is not signed, was altered, or was moved."""
+
+
+class PayloadError(TaskqError):
+    """Raised when an offloaded payload cannot be stored or brought back."""
+
+
+class PayloadUnavailable(PayloadError, ConnectionError):
+    """Raised when the store of payloads is out of reach, refuses, or is not named here. A task is retried for it."""
+
+
+class PayloadMissing(PayloadError, LookupError):
+    """Raised when the store of payloads has an object no more. Never retried."""
+
+
+class PayloadMismatch(PayloadError, ValueError):
+    """Raised when an object is not what its reference says, or larger than `max_payload`. Never retried."""
 
 
 class TaskNotFound(TaskqError, LookupError):

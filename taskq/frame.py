@@ -23,7 +23,8 @@ T = TypeVar("T", bytes, memoryview)
 FRAME_VERSION = 1
 SIGNED = 1
 COMPRESSED = 2
-_KNOWN_FLAGS = SIGNED | COMPRESSED
+OFFLOADED = 4
+_KNOWN_FLAGS = SIGNED | COMPRESSED | OFFLOADED
 PLAIN = bytes((FRAME_VERSION, 0))
 _SIZE_BYTES = 4
 
@@ -154,10 +155,12 @@ class FrameCodec:
         *,
         compress_over: int | None = None,
         plain: bytes = PLAIN,
+        offloaded: bool = False,
     ) -> bytes:
         """Frame a body. `what` is "message" or "outcome"; `fits` is what the reader must find beside it.
 
-        `plain` stands before a body that is neither signed nor compressed.
+        `plain` stands before a body that has no flag. `offloaded`: the body refers to a payload in a store, which
+        a release that cannot fetch it must not overlook.
 
         Raises:
             PayloadTooLarge: it has more than `max_payload` bytes.
@@ -167,12 +170,10 @@ class FrameCodec:
                 f"the {what} of task {id} has {len(body):,} bytes, and max_payload allows {self.max_payload:,}; "
                 "store the data elsewhere and send where it is, or raise max_payload at both ends"
             )
-        flags = 0
+        flags = OFFLOADED if offloaded else 0
         over = self._compress_over if compress_over is None else compress_over
-        if over is not None and len(body) > over:
-            packed = len(body).to_bytes(_SIZE_BYTES, "big") + zlib.compress(body, 1)
-            if len(packed) < len(body):
-                flags, body = COMPRESSED, packed
+        if over is not None and len(body) > over and (packed := pack(body)) is not None:
+            flags, body = flags | COMPRESSED, packed
         if self.keys is None:
             return (bytes((FRAME_VERSION, flags)) if flags else plain) + body
         head = bytes((FRAME_VERSION, flags | SIGNED)) + self._signer
@@ -194,7 +195,7 @@ class FrameCodec:
         else:
             self.check_unsigned(what)
             verified = False
-        return (_unpacked(body, self.max_payload) if flags & COMPRESSED else body), verified
+        return (unpack(body, self.max_payload) if flags & COMPRESSED else body), verified
 
     def check_unsigned(self, what: str) -> None:
         """Raise `BadSignature` if what has no signature is not to be read."""
@@ -265,10 +266,21 @@ def unchecked(data: bytes) -> memoryview | bytes:
         BadMessage: it is no frame, or too large.
     """
     frame = split(data)
-    return _unpacked(frame.body, LARGEST) if frame.flags & COMPRESSED else frame.body
+    return unpack(frame.body, LARGEST) if frame.flags & COMPRESSED else frame.body
 
 
-def _unpacked(body: memoryview, most: int) -> bytes:
+def pack(body: bytes) -> bytes | None:
+    """Compress a body, its size before it; None if it does not get smaller."""
+    packed = len(body).to_bytes(_SIZE_BYTES, "big") + zlib.compress(body, 1)
+    return packed if len(packed) < len(body) else None
+
+
+def unpack(body: memoryview, most: int) -> bytes:
+    """Give what `pack` was given.
+
+    Raises:
+        BadMessage: it would be more than `most` bytes, or is not what `pack` made.
+    """
     size = int.from_bytes(body[:_SIZE_BYTES], "big")
     if size > most:
         raise _too_large(size, most)

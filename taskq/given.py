@@ -40,6 +40,7 @@ class Given(msgspec.Struct, frozen=True, omit_defaults=True):
     headers: dict[str, str] | None = None
     tags: list[str] | None = None
     compress_over: int | None = None
+    offload_over: int | None = None
     codec: Codec | None = None
 
     def wire(self, task: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from taskq.broker.command import Steps
     from taskq.frame import FrameCodec
 from taskq.middleware import Hooks
+from taskq.payloads import Payloads
 
 
 class TaskGroup(Declaring):
@@ -84,6 +85,10 @@ class _PromisedApp:
     @property
     def frames(self) -> FrameCodec:
         return self._kept().frames
+
+    @property
+    def payloads(self) -> Payloads:
+        return self._kept().payloads
 
     @property
     def hooks(self) -> Hooks:

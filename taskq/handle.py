@@ -77,6 +77,7 @@ class TaskHandle(Generic[R]):
             ResultTimeout: it has not ended within `timeout`; this is a TimeoutError.
             TaskFailed, TaskCancelled, TaskExpired: it ended without a result.
             ResultNotStored: it succeeded, and its result was not kept.
+            PayloadError: its result is in a store that is out of reach, or has it no more.
             BadSignature: there are signing keys, and what is said of its end is not signed by one, or was altered.
             TaskNotFound, ResultExpired: nothing is known of it, or nothing any more.
             BlockingInTask: the caller is a task itself, and does not `allow_block`.
@@ -106,6 +107,8 @@ class TaskHandle(Generic[R]):
                     self.end = await self.inbox.awatch(self.id)
             except TimeoutError:
                 raise self._late(timeout) from None
+        if self.end is not None and self.end.is_offloaded:
+            return await asyncio.to_thread(self._unpack, self.end)
         return self._unpack(self.end)
 
     def status(self) -> State:
@@ -198,6 +201,8 @@ class TaskHandle(Generic[R]):
         outcome, trusted = self._open(end)
         if end.state is State.FAILED:
             raise self._failed(outcome.error)
+        if outcome.payload is not None:
+            outcome.result = self.app.payloads.get(outcome.payload, self.id)
         if outcome.result is None:
             raise ResultNotStored(
                 f"task {self.id} succeeded, and no result was kept (result_ttl=0, or settled before its end)"

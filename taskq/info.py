@@ -90,6 +90,8 @@ def _of_message(data: bytes, codec: CallCodec) -> dict[str, Any]:
         "tags": tuple(message.tags or ()),
         "origin": message.origin,
     }
+    if message.payload is not None:
+        return facts  # the arguments are in a store, which is not asked here
     with suppress(TaskqError):  # arguments that no longer fit are no reason to say nothing
         facts["args"], facts["kwargs"] = codec.decode_call(message.args, message.kwargs)
     return facts

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from taskq.errors import BadMessage, BadSignature
+from taskq.errors import BadMessage, BadSignature, PayloadMismatch
 from taskq.frame import PLAIN, FrameCodec, beginning, unchecked
+from taskq.payloads import Aside, Payloads, Reference
 
 
 class Message(
@@ -29,6 +30,7 @@ class Message(
         "tags": "g",
         "secrets": "x",
         "origin": "o",
+        "payload": "l",
     },
 ):
     """One call: which task, where it waits, its arguments as the codec's bytes, and what `using()` was given.
@@ -36,7 +38,8 @@ class Message(
     What the decorator says (`max_retries`, `timeout`, …) is read from the worker's code at run time, so that
     a deployment heals waiting tasks; here stands only what this one call was given. `created_ms` is the
     producer's estimate of Redis time. `secrets` says which arguments are not shown (`taskq.redaction.Marks`), to those
-    too who have none of the code. `origin` is the id of the dead letter that this one requeues.
+    too who have none of the code. `origin` is the id of the dead letter that this one requeues. `payload` says where
+    the arguments lie, if they are not here: `bring_back` fetches them.
     """
 
     task: str
@@ -53,6 +56,7 @@ class Message(
     tags: list[str] | None = None
     secrets: list[int | str] | None = None
     origin: str | None = None
+    payload: Reference | None = None
 
     def __repr__(self) -> str:
         return f"<Message {self.task} in {self.queue}>"  # without its arguments: they may be secret
@@ -60,6 +64,7 @@ class Message(
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)
+_arguments = msgspec.msgpack.Decoder(tuple[bytes, bytes])
 
 
 def encode_message(message: Message) -> bytes:
@@ -74,9 +79,36 @@ def seal_message(message: Message, id: str, frames: FrameCodec, compress_over: i
         PayloadTooLarge: they are more than may travel.
     """
     body = _encoder.encode(message)
-    if frames.is_plain and compress_over is None and len(body) <= frames.max_payload:
+    offloaded = message.payload is not None
+    if frames.is_plain and compress_over is None and not offloaded and len(body) <= frames.max_payload:
         return PLAIN + body
-    return frames.seal(body, "message", id, compress_over=compress_over)
+    return frames.seal(body, "message", id, compress_over=compress_over, offloaded=offloaded)
+
+
+def set_aside(
+    message: Message, id: str, payloads: Payloads, compress_over: int | None = None
+) -> tuple[Message, Aside]:
+    """Give a message without its arguments, which it refers to, and them: they are to be stored before it is sent.
+
+    Raises:
+        PayloadTooLarge: they are more than may travel.
+    """
+    aside = payloads.aside(_encoder.encode((message.args, message.kwargs)), "message", id, compress_over)
+    return msgspec.structs.replace(message, args=b"", kwargs=b"", payload=aside.reference), aside
+
+
+def bring_back(message: Message, id: str, payloads: Payloads) -> None:
+    """Fetch the arguments of a message that refers to them; it blocks.
+
+    Raises:
+        PayloadMissing, PayloadMismatch, PayloadUnavailable: as `Payloads.get` has them.
+    """
+    if message.payload is None:
+        return
+    try:
+        message.args, message.kwargs = _arguments.decode(payloads.get(message.payload, id))
+    except msgspec.MsgspecError as error:
+        raise PayloadMismatch(f"the payload of task {id} holds no arguments: {error}") from error
 
 
 def open_message(data: bytes, id: str, queue: str | None, frames: FrameCodec) -> tuple[Message, bool]:

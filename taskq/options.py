@@ -45,6 +45,8 @@ class TaskOptions:
     """Whether the message stays as long as the record of what ended, to be shown and replayed."""
     compress_over: int | None = None
     """Messages and outcomes above this many bytes are compressed; None is what the app says."""
+    offload_over: int | None = None
+    """Arguments and results above this many bytes go to the store; None is what the app says."""
     codec: Codec = "msgpack"
 
 
@@ -68,6 +70,7 @@ class TaskParameters(TypedDict, total=False):
     ack: Ack
     keep_message: bool
     compress_over: Size | None
+    offload_over: Size | None
     codec: Codec
 
 
@@ -87,6 +90,7 @@ def options_of(
     ack: Ack = "late",
     keep_message: bool = False,
     compress_over: Size | None = None,
+    offload_over: Size | None = None,
     codec: Codec = "msgpack",
 ) -> TaskOptions:
     """Check what a decorator was given and put it into units.
@@ -117,6 +121,7 @@ def options_of(
         ack=ack,
         keep_message=keep_message,
         compress_over=read_optional("compress_over", compress_over, to_bytes),
+        offload_over=read_optional("offload_over", offload_over, to_bytes),
         codec=read_option("codec", codec, check_codec),
     )
     if options.max_crashes == 0:

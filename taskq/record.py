@@ -12,7 +12,8 @@ from enum import Enum
 import msgspec
 
 from taskq.errors import BadMessage
-from taskq.frame import FRAME_VERSION, PLAIN, FrameCodec, beginning, unchecked
+from taskq.frame import FRAME_VERSION, OFFLOADED, PLAIN, FrameCodec, beginning, unchecked
+from taskq.payloads import Reference
 
 
 class State(Enum):
@@ -69,13 +70,14 @@ class Outcome(
         "task": "t",
         "process": "p",
         "secrets": "x",
+        "payload": "l",
     },
 ):
     """What became of a task. Unknown fields are ignored, so that releases can run side by side.
 
     `started_ms` is Redis time, `took_ms` was measured on the worker's monotonic clock. `result` is the
-    codec's bytes, None if none was stored. `attempt` counts from 1. `secrets` are the app's own patterns for names that
-    are not shown in the result (`taskq.redaction.Marks`).
+    codec's bytes, None if none was stored; `payload` says where they lie, if they are not here. `attempt` counts
+    from 1. `secrets` are the app's own patterns for names that are not shown in the result (`taskq.redaction.Marks`).
     """
 
     started_ms: int = 0
@@ -86,6 +88,7 @@ class Outcome(
     task: str = ""
     process: str = ""
     secrets: list[str] | None = None
+    payload: Reference | None = None
 
     def __repr__(self) -> str:
         return f"<Outcome of {self.task} in {self.process}>"  # without its result: it may be secret
@@ -113,9 +116,11 @@ def seal_outcome(
         PayloadTooLarge: they are more than may travel.
     """
     body = _encoder.encode(outcome)
-    if frames.is_plain and compress_over is None and len(body) <= frames.max_payload:
+    offloaded = outcome.payload is not None
+    if frames.is_plain and compress_over is None and not offloaded and len(body) <= frames.max_payload:
         return body
-    return frames.seal(body, "outcome", id, f"{g} {letter}", compress_over=compress_over, plain=b"")
+    fits = f"{g} {letter}"
+    return frames.seal(body, "outcome", id, fits, compress_over=compress_over, plain=b"", offloaded=offloaded)
 
 
 def decode_outcome(data: bytes) -> Outcome:
@@ -148,6 +153,11 @@ class Record:
     flags: str = ""
     ending: bytes = field(default=b"", repr=False)
     """The bytes of its outcome."""
+
+    @property
+    def is_offloaded(self) -> bool:
+        """True if its result has to be fetched from a store."""
+        return self.ending[:1] == _FRAMED and bool(self.ending[1] & OFFLOADED)
 
     @property
     def outcome(self) -> Outcome | None:

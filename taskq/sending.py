@@ -20,7 +20,7 @@ from taskq.context import warn_in_loop
 from taskq.errors import EnqueueUnknown
 from taskq.given import NOTHING, Codec, Given, give
 from taskq.handle import TaskHandle
-from taskq.message import Message, seal_message
+from taskq.message import Message, seal_message, set_aside
 from taskq.middleware import run as run_hooks
 from taskq.names import new_task_id, shard_of
 
@@ -56,6 +56,7 @@ class Sender(Generic[P, R]):
             ArgumentMismatch: the arguments do not fit the function. Nothing was sent.
             NotEncodable: an argument cannot travel; the message names the path to it. Nothing was sent.
             PayloadTooLarge: it takes more bytes than `max_payload`. Nothing was sent. It is a NotEncodable.
+            PayloadUnavailable: the store that the arguments were to go to is out of reach. Nothing was sent.
             EnqueueUnknown: no answer came; it may be stored or not. `.retry()` of the error settles it.
             Backpressure: the server is full; nothing was stored.
             BrokerNotConfigured: no server was named.
@@ -64,6 +65,8 @@ class Sender(Generic[P, R]):
         broker = self.app.broker
         queue = self.queue or broker.run(self.app.queue_of(self.name))
         parcel = self.pack(args, kwargs, queue)
+        if parcel.aside is not None:
+            self.app.payloads.put(parcel.aside)
         try:
             [stored] = broker.run(broker.store([parcel.envelope]))
         except EnqueueUnknown as error:
@@ -79,6 +82,10 @@ class Sender(Generic[P, R]):
         if queue is None:
             queue = await broker.arun(self.app.queue_of(self.name))
         parcel = self.pack(args, kwargs, queue)
+        if parcel.aside is not None:
+            import asyncio
+
+            await asyncio.to_thread(self.app.payloads.put, parcel.aside)
         try:
             stored = await broker.astore(parcel.envelope)
         except EnqueueUnknown as error:
@@ -211,9 +218,13 @@ class Sender(Generic[P, R]):
         task_id = given.id or new_task_id(self._shard(app.config.shards))
         if hooks := app.hooks.before_enqueue:
             run_hooks(hooks, task_id, message)
-        data = seal_message(message, task_id, app.frames, given.compress_over)
+        sent, aside = message, None
+        over = app.config.offload_over if given.offload_over is None else given.offload_over
+        if over is not None and len(args_data) + len(kwargs_data) > over:
+            sent, aside = set_aside(message, task_id, app.payloads, given.compress_over)
+        data = seal_message(sent, task_id, app.frames, given.compress_over)
         envelope = Envelope(task_id, f"{queue}:{self.priority}", data, self._wire)
-        return Parcel(self, envelope, message)
+        return Parcel(self, envelope, message, aside)
 
     def _shard(self, shards: int) -> int:
         if shards == 1:

@@ -27,14 +27,14 @@ class Task(Sender[P, R]):
     """
 
     def __init__(self, app: Application, name: str, function: Callable[P, Any], options: TaskOptions) -> None:
-        given = Given(compress_over=options.compress_over) if options.compress_over is not None else NOTHING
+        given = Given(compress_over=options.compress_over, offload_over=options.offload_over)
         super().__init__(
             app,
             name,
             CallCodec(function, options.codec == "cloudpickle"),
             options.queue,
             options.priority,
-            given,
+            NOTHING if given == NOTHING else given,
         )
         self.function = function
         self.options = options

@@ -35,6 +35,7 @@ from taskq.worker.desk import Desk
 from taskq.worker.engine import Engine
 from taskq.worker.holdings import Holdings
 from taskq.worker.intake import Intake, names_of
+from taskq.worker.janitor import Janitor
 from taskq.worker.ledger import Ledger
 from taskq.worker.life import Life
 from taskq.worker.link import Link
@@ -49,6 +50,9 @@ log = logging.getLogger("taskq.worker")
 
 EXIT_NOT_LOADED = 3
 """The child's exit code when the app cannot be loaded."""
+
+_JANITOR_S = 2.0
+"""How long the end of a process may wait for payloads to be removed."""
 
 _SWITCH_S = 0.001
 """How long a task that computes may keep the interpreter while the engine wants it; Python's own 5 ms idle a slot."""
@@ -154,6 +158,7 @@ class Process:
         self._config, self._channel, self._testimony = config, channel, testimony
         self._app, self._broker, self._report, self._first = app, broker, report, first
         self._hooks = Hooks(app.middleware)
+        self._janitor = Janitor(app.payloads, broker)
         self._ends_worker = False
 
     async def run(self) -> None:
@@ -193,6 +198,7 @@ class Process:
 
         if threading.current_thread() is threading.main_thread():
             loop.add_signal_handler(signal.SIGTERM, engine.stop)
+        self._janitor.start()
         threading.Thread(target=turn, name="taskq-engine", daemon=True).start()
         await _first_of(ready.wait(), ended.wait())
         if ready.is_set():
@@ -205,6 +211,7 @@ class Process:
             if self._ends_worker:
                 await arun(hooks.before_worker_stop, app)
             await ended.wait()
+        await asyncio.to_thread(self._janitor.stop, time.monotonic() + _JANITOR_S)
         if failures:
             raise failures[0]
 
@@ -222,6 +229,7 @@ class Process:
         )
         ledger = Ledger(config.log_tasks)
         holdings = Holdings(Prefetch(config.concurrency), ledger)
+        holdings.discard = self._janitor.discard
         desk = Desk(holdings, judge, self._hooks, self._testimony, namespace, state)
         threads = ThreadRunner(desk, config.concurrency, loop)
         asyncs = LoopRunner(desk, config.concurrency, loop, first_slot=config.concurrency)

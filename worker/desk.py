@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from taskq.broker.commands.working import Kind
 from taskq.broker.namespace import Namespace
 from taskq.context import TaskContext
+from taskq.errors import PayloadError
+from taskq.message import bring_back
 from taskq.middleware import Hook, Hooks
 from taskq.redaction import Veil
 from taskq.worker.holdings import Holdings
@@ -100,6 +102,22 @@ class Desk:
     def started_ms(self, job: Job) -> int:
         """When it started, in Redis time."""
         return self._namespace.at_ms(job.started)
+
+    def fetch(self, job: Job) -> None:
+        """Bring the arguments of a job back from the store; it blocks. Raises what `bring_back` raises."""
+        bring_back(job.message, job.id, self.judge.payloads)
+        if job.outcome_given and job.message.payload is not None and not job.task.options.keep_message:
+            self._holdings.discard(job.message.payload.name)  # settled at its start, it is never run again
+
+    def store(self, job: Job, verdict: Verdict) -> Verdict:
+        """Take the result of a job to the store; it blocks. Gives the verdict, another one if that failed."""
+        assert verdict.aside is not None
+        try:
+            self.judge.payloads.put(verdict.aside)
+        except PayloadError as error:
+            return self.raised(job, error, verdict.took)
+        verdict.aside = None  # it may be large, and the verdict waits for the server
+        return verdict
 
     def raised(self, job: Job, error: BaseException, took: float) -> Verdict:
         """Judge a run that raised. What was settled before its end is not retried, whatever it does."""

@@ -51,6 +51,9 @@ class Runner(Protocol):
 
 Tell = Callable[[Job, Verdict], None]
 
+_DROPS_MESSAGE = frozenset({Kind.SUCCEEDED, Kind.CANCELLED, Kind.EXPIRED})
+"""The ends after which the server has the message no more, but for a task with `keep_message`."""
+
 
 class Holdings:
     """Jobs and their outcomes. All but `submit` is called by the engine's thread."""
@@ -73,6 +76,8 @@ class Holdings:
         """The supervisor's mark, as it stood when `epoch` was raised for it."""
         self.sent: list[tuple[Job, Verdict]] = []
         """Outcomes on their way; sent again unchanged until they are answered."""
+        self.discard: Callable[[str], object] = _leave
+        """Where the names of objects go that no message refers to any more; by default a sweep finds them."""
 
     def attach(self, threads: Runner, loop: Runner, timeouts: Timeouts, tell: Tell) -> None:
         """Give the runners, which report here, and what tells the app of failures without a run."""
@@ -191,7 +196,15 @@ class Holdings:
                     self._ledger.lost(job)
             elif verdict.still_runs and not job.started:
                 self.start([job])
+            elif job.message.payload is not None:
+                self._discard(job.message.payload.name, job, verdict, answer)
         self._ledger.settle(sent, answers)
+
+    def _discard(self, name: str, job: Job, verdict: Verdict, answer: Answer) -> None:
+        # "Already" may mean that another has given the task back in our name: then it runs again, and needs it.
+        gone = answer is Answer.COMMITTED and verdict.kind in _DROPS_MESSAGE
+        if gone and not job.task.options.keep_message:
+            self.discard(name)
 
     # -- giving back
 
@@ -276,3 +289,7 @@ class Holdings:
             if job is not None and job.g == g and not job.cancelled:
                 job.cancelled = True
                 self._timeouts.cancel(job)
+
+
+def _leave(_name: str) -> None:
+    """Leave an object to the sweep."""

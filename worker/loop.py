@@ -80,6 +80,8 @@ class LoopRunner:
                 job.cancelled
             ):  # after it was admitted, before it was among `_tasks`: the interrupt found nothing
                 raise asyncio.CancelledError  # noqa: TRY301 - it ends as any other
+            if message.payload is not None:
+                await asyncio.to_thread(desk.fetch, job)
             args, kwargs = job.task.codec.decode_call(message.args, message.kwargs, job.signed)
             if hooks.before_task:
                 await arun(hooks.before_task, context)
@@ -100,6 +102,8 @@ class LoopRunner:
         if hooks.after_task:
             await _told(hooks.after_task, context, value, error)
         verdict = desk.returned(job, value, took) if error is None else desk.raised(job, error, took)
+        if verdict.aside is not None:
+            verdict = await asyncio.to_thread(desk.store, job, verdict)
         news = desk.news(verdict)
         if news is not None:
             await _told(news.before, context, *news.args)

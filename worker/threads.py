@@ -121,6 +121,8 @@ class ThreadRunner:
         task, message, hooks = job.task, job.message, self._desk.hooks
         if job.cancelled:  # after it was admitted, before this slot had it: the interrupt found nothing
             raise CancelRequested
+        if message.payload is not None:
+            self._desk.fetch(job)
         args, kwargs = task.codec.decode_call(message.args, message.kwargs, job.signed)
         if hooks.before_task:
             run_hooks(hooks.before_task, CURRENT.get(), loop=self._loop)
@@ -133,6 +135,8 @@ class ThreadRunner:
         if desk.hooks.after_task:
             run_hooks(desk.hooks.after_task, context, value, error, loop=loop)
         verdict = desk.returned(job, value, took) if error is None else desk.raised(job, error, took)
+        if verdict.aside is not None:
+            verdict = desk.store(job, verdict)
         news = desk.news(verdict)
         if news is not None:
             run_hooks(news.before, context, *news.args, loop=loop)

@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 
 from taskq.application import Application
 from taskq.broker.commands.working import Kind, Outcome7
-from taskq.errors import ArgumentMismatch, BadMessage, NotEncodable, TaskTimeout
+from taskq.errors import (
+    ArgumentMismatch,
+    BadMessage,
+    NotEncodable,
+    PayloadMismatch,
+    PayloadMissing,
+    TaskTimeout,
+)
 from taskq.frame import FrameCodec
+from taskq.payloads import NO_STORE, Aside, Payloads
 from taskq.record import Outcome, RemoteError, seal_outcome
 from taskq.redaction import NO_VEIL, Veil, text_of
 from taskq.retry import Reject, Retry
@@ -16,6 +24,7 @@ from taskq.worker.job import Job
 
 _LONGEST_TEXT = 16_384
 _KEPT = {"S": "s", "C": "c", "E": "e"}
+_HOPELESS = (Reject, ArgumentMismatch, BadMessage, NotEncodable, PayloadMissing, PayloadMismatch)
 _UNREADABLE_ENDS = "F"  # the state that `settle.lua` makes of Q
 
 
@@ -39,6 +48,8 @@ class Verdict:
     error: BaseException | None = None
     still_runs: bool = False
     """Committed by hand, or at the start: the job goes on, and its end is not settled again."""
+    aside: Aside | None = None
+    """The result, if it goes to the store: before this is submitted."""
 
     def words(self, job: Job) -> Outcome7:
         """As `settle.lua` takes it."""
@@ -76,6 +87,8 @@ class Judge:
     """What signs outcomes, and bounds them."""
     secrets: list[str] | None = None
     """What outcomes with a result say of names that are not shown."""
+    payloads: Payloads = NO_STORE
+    """What takes large results to the store, and brings arguments back from there."""
 
     def result_ttl(self, job: Job) -> int:
         """How long the result of a job is kept, 0 for not at all."""
@@ -100,8 +113,12 @@ class Judge:
         outcome = Outcome(
             started_ms, took * 1_000, job.attempt, result, None, job.task.name, job.process, self.secrets
         )
+        aside, options = None, job.task.options
+        if result is not None and self.payloads.is_large(len(result), options.offload_over):
+            aside = self.payloads.aside(result, "outcome", job.id, options.compress_over)
+            outcome.result, outcome.payload = None, aside.reference
         sealed = self._sealed(job, Kind.SUCCEEDED, outcome)
-        return Verdict(Kind.SUCCEEDED, max(ttl, self.dedupe_ttl_ms), took, sealed)
+        return Verdict(Kind.SUCCEEDED, max(ttl, self.dedupe_ttl_ms), took, sealed, aside=aside)
 
     def raised(self, job: Job, error: BaseException, started_ms: int, took: float) -> Verdict:
         """It raised: again later, or failed for good. What cannot be mended by running it again is not retried."""
@@ -110,7 +127,7 @@ class Judge:
         if isinstance(error, HardTimeout):
             error = _timeout(job, error)
         delay = None
-        if not isinstance(error, (Reject, ArgumentMismatch, BadMessage, NotEncodable)):
+        if not isinstance(error, _HOPELESS):
             delay = job.task.options.retry.next_delay_ms(error, job.failures, job.message.max_retries)
         if delay is not None:
             return Verdict(Kind.RETRY, delay, took, error=error)
@@ -141,8 +158,8 @@ class Judge:
 def judge_of(app: Application) -> Judge:
     """Make the judge of an app's workers."""
     config = app.config
-    secrets = config.redaction.own or None
-    return Judge(config.result_ttl_ms, config.dedupe_ttl_ms, config.dead_ttl_ms, app.frames, secrets)
+    ttls = config.result_ttl_ms, config.dedupe_ttl_ms, config.dead_ttl_ms
+    return Judge(*ttls, app.frames, config.redaction.own or None, app.payloads)
 
 
 def _timeout(job: Job, error: HardTimeout) -> TaskTimeout:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
 from taskq.broker.batcher import Batcher
-from taskq.broker.command import Command, Steps, run_steps
+from taskq.broker.command import Command, Steps, Work, run_steps
 from taskq.broker.commands.producing import BATCH, Envelope, Stored
 from taskq.broker.connect import ServerURL, parse_url, resolve
 from taskq.broker.executor import AsyncExecutor, Executor
@@ -109,7 +109,10 @@ class Broker:
             while True:
                 command = send(reply)
                 try:
-                    reply, send = await self.acall(command), steps.send
+                    if isinstance(command, Work):
+                        reply, send = await asyncio.to_thread(command.do), steps.send
+                    else:
+                        reply, send = await self.acall(command), steps.send
                 except Exception as error:  # noqa: BLE001 - it is raised where the command was yielded
                     reply, send = error, steps.throw
         except StopIteration as end:

@@ -63,6 +63,17 @@ class Command(msgspec.Struct, Generic[T], frozen=True):
         return ("EVALSHA", script(self.name).sha, 1, self.key, *self.args)
 
 
+class Work(Command[T], frozen=True):
+    """What `Steps` do besides, and what may block: on a loop it is done in another thread."""
+
+    do: Callable[[], Any] = lambda: None
+
+
+def work(do: Callable[[], T]) -> Work[T]:
+    """Make a step of something that is no command; its errors are raised where it was yielded."""
+    return Work("", "", (), same, do=do)
+
+
 Steps = Generator[Command[Any], Any, T]
 """What takes several commands: it yields each and is sent the decoded reply."""
 
@@ -75,7 +86,7 @@ def run_steps(steps: Steps[T], call: Callable[[Command[Any]], Any]) -> T:
         while True:
             command = send(reply)
             try:
-                reply, send = call(command), steps.send
+                reply, send = command.do() if isinstance(command, Work) else call(command), steps.send
             except Exception as error:  # noqa: BLE001 - it is raised where the command was yielded
                 reply, send = error, steps.throw
     except StopIteration as end:

@@ -15,9 +15,8 @@ from taskq.cli.server_options import Server, app_and_server, json_option, url_op
 from taskq.cli.values import duration_ms, json_of
 from taskq.codec.call import CallCodec
 from taskq.errors import BadSignature, ResultTimeout
-from taskq.frame import FrameCodec
 from taskq.inspector import operations
-from taskq.inspector.detail import Detail, detail
+from taskq.inspector.detail import Detail, detail, offloaded_result
 from taskq.inspector.processes import registered
 from taskq.record import State
 
@@ -107,7 +106,7 @@ def enqueue(
             return None
         if not as_json:
             line(f"taskq: waiting for {handle.id}", error=True)
-        return _finish(_await_end(server, handle.id, timeout), as_json, server.frames)
+        return _finish(_await_end(server, handle.id, timeout), as_json, server)
     finally:
         application.close()
         server.broker.close()
@@ -155,10 +154,9 @@ def result(server: Server, id: str, wait: bool, timeout: int | None, as_json: bo
     Exit code 1 if it ended without one, 4 if it has not ended yet.
     """
     if wait or timeout is not None:
-        return _finish(_await_end(server, id, timeout), as_json, server.frames)
-    return _finish(
-        server.run(detail(server.keys_of(id), id, server.frames, server.redaction)), as_json, server.frames
-    )
+        return _finish(_await_end(server, id, timeout), as_json, server)
+    found = server.run(detail(server.keys_of(id), id, server.frames, server.redaction))
+    return _finish(found, as_json, server)
 
 
 def _await_end(server: Server, id: str, timeout_ms: int | None) -> Detail:
@@ -176,13 +174,21 @@ def _await_end(server: Server, id: str, timeout_ms: int | None) -> Detail:
     return server.run(detail(keys, id, server.frames, server.redaction))
 
 
-def _finish(found: Detail, as_json: bool, frames: FrameCodec) -> int:
+def _finish(found: Detail, as_json: bool, server: Server) -> int:
+    frames = server.frames
     refused = {"invalid", "unknown key"} if frames.accepts_unsigned else {"invalid", "unknown key", "missing"}
     if found.signature in refused:
         raise BadSignature(
             f"what is said of task {found.id} is not to be trusted: signature {found.signature}"
         )
     error = f"{found.error.type}: {found.error.message}" if found.error else None
+    if found.result_offloaded is not None:
+        result = server.run(
+            offloaded_result(
+                server.keys_of(found.id), found.id, server.frames, server.payloads, server.redaction
+            )
+        )
+        found = msgspec.structs.replace(found, has_result=True, result=result)
     outcome = Outcome(
         id=found.id,
         state=found.state,

@@ -50,6 +50,7 @@ def compat(
             application.name,
             application.tasks,
             application.frames,
+            application.payloads,
             server.shards,
             [check_name("the queue", name.strip()) for name in queues.split(",") if name.strip()],
             strict=strict,

@@ -10,7 +10,7 @@ from taskq.cli.exits import Exit
 from taskq.cli.output import cut, instant, line, show, table
 from taskq.cli.server_options import Server, with_server
 from taskq.cli.tasks import show_detail, with_signature
-from taskq.errors import BadMessage, TaskNotFound
+from taskq.errors import BadMessage, PayloadError, TaskNotFound
 from taskq.inspector import dead as letters
 from taskq.inspector.dead import Requeued
 from taskq.inspector.detail import detail
@@ -101,7 +101,7 @@ def requeue_letters(
         report = _requeue_each(server, ids)
     else:
         requeued, refused = server.run(
-            letters.requeue_all(server.shards, wanted, server.keep_ms, server.frames)
+            letters.requeue_all(server.shards, wanted, server.keep_ms, server.frames, server.payloads)
         )
         report = Report(requeued, refused)
     show(as_json, report, _show_report)
@@ -115,9 +115,9 @@ def _requeue_each(server: Server, ids: tuple[str, ...]) -> Report:
         keys = server.keys_of(task_id)
         try:
             queue = server.run(letters.find(keys, task_id))
-            steps = letters.requeue(keys, queue, task_id, server.keep_ms, server.frames)
+            steps = letters.requeue(keys, queue, task_id, server.keep_ms, server.frames, server.payloads)
             requeued.append(server.run(steps))
-        except (TaskNotFound, BadMessage) as error:
+        except (TaskNotFound, BadMessage, PayloadError) as error:
             refused[task_id] = str(error)
     return Report(requeued, refused)
 

@@ -47,6 +47,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "replay": Entry("taskq.cli.replay", "replay", "Run a task that has ended once more, here."),
         "cancel": Entry("taskq.cli.calls", "cancel", "Cancel a task."),
         "dead": Entry("taskq.cli.dead", "dead", "List, show, requeue or purge dead letters."),
+        "payloads": Entry("taskq.cli.payloads", "payloads", "Remove offloaded payloads that no task needs."),
         "pause": Entry("taskq.cli.queues", "pause", "Let workers start nothing more of a queue."),
         "resume": Entry("taskq.cli.queues", "resume", "Let workers start tasks of a queue again."),
         "purge": Entry("taskq.cli.queues", "purge", "Cancel all that is ready in a queue."),

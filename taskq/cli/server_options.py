@@ -17,6 +17,7 @@ from taskq.cli.output import line
 from taskq.config import AppConfig, from_environment
 from taskq.errors import BrokerError, BrokerNotConfigured, FormatMismatch
 from taskq.frame import FrameCodec
+from taskq.payloads import Payloads, store_of
 from taskq.redaction import Redaction
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ class Server:
     def redaction(self) -> Redaction:
         """What is not shown, as the environment says."""
         return self.config.redaction
+
+    @property
+    def payloads(self) -> Payloads:
+        """What reaches the store of payloads that the environment names."""
+        return Payloads.of(self.config, store_of(self.config, self.namespace))
 
     def keys_of(self, id: str) -> Keys:
         """The keys of the shard that `id` lives on."""

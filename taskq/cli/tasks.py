@@ -6,7 +6,7 @@ import click
 
 from taskq.cli.output import compact, cut, fields, instant, line, lines, show, span, table
 from taskq.cli.server_options import Server, with_server
-from taskq.inspector.detail import Detail, detail
+from taskq.inspector.detail import Detail, Offloaded, detail
 from taskq.inspector.listing import STATES, Filter, Listing, Row
 from taskq.inspector.listing import tasks as list_tasks
 from taskq.record import State
@@ -93,6 +93,10 @@ def task(server: Server, id: str, as_json: bool) -> None:
     show(as_json, server.run(detail(server.keys_of(id), id, server.frames, server.redaction)), show_detail)
 
 
+def _where_offloaded(found: Offloaded | None) -> str | None:
+    return f"offloaded, {found.size:,} bytes, {found.name}" if found else None
+
+
 def show_detail(found: Detail) -> None:
     """Print one task for people."""
     priority = f", priority {found.priority}" if found.priority is not None else ""
@@ -105,6 +109,7 @@ def show_detail(found: Detail) -> None:
             ("queue", f"{found.queue}{priority}" if found.queue else None),
             ("args", compact(found.args, _ARGS_WIDTH) if found.args else None),
             ("kwargs", compact(found.kwargs, _ARGS_WIDTH) if found.kwargs else None),
+            ("arguments", _where_offloaded(found.offloaded)),
             ("attempt", found.attempt),
             ("failures", found.failures or None),
             ("crashes", found.crashes or None),
@@ -124,6 +129,7 @@ def show_detail(found: Detail) -> None:
             ("kept for", span(found.keep_ms)),
             ("unreadable", ", ".join(found.unreadable)),
             ("result", compact(found.result, _ARGS_WIDTH) if found.has_result else None),
+            ("result", _where_offloaded(found.result_offloaded)),
             ("error", f"{found.error.type}: {found.error.message}" if found.error else None),
         )
     )

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from taskq.broker.command import Steps, text
+from taskq.broker.command import Steps, text, work
 from taskq.broker.commands.reading import read
 from taskq.broker.keys import PRIORITIES, Keys
 from taskq.codec.code import PICKLE
-from taskq.errors import ArgumentMismatch, BadMessage, BadSignature
+from taskq.errors import ArgumentMismatch, BadMessage, BadSignature, PayloadError, PayloadUnavailable
 from taskq.frame import FrameCodec, UnknownFrame
 from taskq.inspector.listing import known_processes, queue_names
 from taskq.inspector.places import Agenda, DeadLetters, Held, Parked, Place, ReadyList, Sighting
 from taskq.inspector.processes import processes
 from taskq.inspector.scan import Budget, pairs_of, tails, tolerant
-from taskq.message import Message, open_message
+from taskq.message import Message, bring_back, open_message
+from taskq.payloads import Payloads
 from taskq.record import Record, State, parse_record
 from taskq.task import Task
 
@@ -65,6 +67,7 @@ def compat(
     app: str,
     tasks: Mapping[str, Task[..., Any]],
     frames: FrameCodec,
+    payloads: Payloads,
     shards: Sequence[Keys],
     queues: Sequence[str] = (),
     *,
@@ -76,7 +79,7 @@ def compat(
     `strict`: what no task of this app is named like counts as unfit, too. While workers and programs are at work,
     what moves may be missed, or be seen twice.
     """
-    look = _Look(app, tasks, frames, queues, strict, Budget(looks=1 << 62, seconds=seconds))
+    look = _Look(app, tasks, frames, payloads, queues, strict, Budget(looks=1 << 62, seconds=seconds))
     for keys in shards:
         yield from look.over(keys)
     misfits = sorted(look.misfits.values(), key=lambda one: (one.task or "", -one.count))
@@ -98,6 +101,7 @@ class _Look:
         app: str,
         tasks: Mapping[str, Task[..., Any]],
         frames: FrameCodec,
+        payloads: Payloads,
         queues: Sequence[str],
         strict: bool,
         budget: Budget,
@@ -106,7 +110,7 @@ class _Look:
         self.misfits: dict[tuple[str | None, str], Misfit] = {}
         self.others: Counter[str] = Counter()
         self.budget = budget
-        self._app, self._tasks, self._frames = app, tasks, frames
+        self._app, self._tasks, self._frames, self._payloads = app, tasks, frames, payloads
         self._queues, self._strict = frozenset(queues), strict
         self._beginnings = (f"{app}.", *{name.rpartition(".")[0] + "." for name in tasks if "." in name})
         self._own: dict[str, bool] = {}
@@ -148,7 +152,8 @@ class _Look:
             message, signed = opened
             task = self._tasks.get(message.task)
             if task is not None:
-                self._hold_against(task, message, signed, sighting)
+                if message.payload is None or (yield from self._fetch(task, message, sighting)):
+                    self._hold_against(task, message, signed, sighting)
             elif self._strict or (yield from self._is_own(keys, message.task, own)):
                 self._note(message.task, "the app has no such task", sighting)
             else:
@@ -171,6 +176,18 @@ class _Look:
         if self._queues and queue not in self._queues:
             return None
         return open_message(data or b"", sighting.id, queue or None, self._frames)
+
+    def _fetch(self, task: Task[..., Any], message: Message, sighting: Sighting) -> Steps[bool]:
+        """Bring back offloaded arguments; False if they cannot be used, or are gone for the task has ended."""
+        try:
+            yield work(partial(bring_back, message, sighting.id, self._payloads))
+        except PayloadUnavailable:
+            raise  # it says nothing of the message
+        except PayloadError as error:
+            if sighting.state is not State.RUNNING:
+                self._note(task.name, f"its payload is lost: {type(error).__name__}", sighting)
+            return False
+        return True
 
     def _hold_against(self, task: Task[..., Any], message: Message, signed: bool, sighting: Sighting) -> None:
         if signed and message.args[:1] == PICKLE:

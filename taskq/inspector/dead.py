@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
-from taskq.broker.command import Steps
+from taskq.broker.command import Steps, work
 from taskq.broker.commands import operating
 from taskq.broker.commands.reading import lookup, read
 from taskq.broker.keys import Keys
-from taskq.errors import BadMessage, BadSignature, TaskNotFound
+from taskq.errors import BadMessage, BadSignature, PayloadError, PayloadUnavailable, TaskNotFound
 from taskq.frame import NO_KEYS, FrameCodec
 from taskq.inspector.listing import Filter, queue_names, row_of
 from taskq.inspector.places import DeadLetters
 from taskq.inspector.scan import Budget, pairs_of, redis_now_ms, tolerant
-from taskq.message import open_message, seal_message
+from taskq.message import Message, bring_back, open_message, seal_message, set_aside
 from taskq.names import check_id, new_task_id
+from taskq.payloads import NO_STORE, Payloads
 
 _DISCARDED_AT_ONCE = 500
 
@@ -42,16 +45,25 @@ def find(keys: Keys, id: str) -> Steps[str]:
     raise TaskNotFound(f"task {id} is no dead letter; `taskq task {id}` says what is known of it")
 
 
-def requeue(keys: Keys, queue: str, id: str, keep_ms: int, frames: FrameCodec = NO_KEYS) -> Steps[Requeued]:
+def requeue(
+    keys: Keys,
+    queue: str,
+    id: str,
+    keep_ms: int,
+    frames: FrameCodec = NO_KEYS,
+    payloads: Payloads = NO_STORE,
+) -> Steps[Requeued]:
     """Enqueue the work of a dead letter of `queue` anew; what is known of the old task stays for `keep_ms`.
 
     `frames` has the keys: the old message is checked, so that no one has a forged one signed, and the new one signed.
+    Offloaded arguments are copied, for an object lives as long as what is known of its task.
 
     Raises:
         BadSignature: the old message is signed and there is no key for it, or it was altered or moved, or it is not
             signed although there are keys.
         TaskNotFound: it is no dead letter, or someone else has just requeued it.
         BadMessage: its message cannot be read, so that no new one can be made of it.
+        PayloadError: its arguments are in a store that is out of reach, or has them no more.
     """
     ((_, data),) = yield lookup(keys, [id])
     if data is None:
@@ -65,16 +77,36 @@ def requeue(keys: Keys, queue: str, id: str, keep_ms: int, frames: FrameCodec = 
     now_ms = yield from redis_now_ms(keys)
     message = msgspec.structs.replace(old, origin=id, created_ms=now_ms, queue=queue)
     new = new_task_id(keys.shard)
+    if old.payload is not None:
+        message = yield work(partial(_copied, message, id, new, payloads))
     ready = f"{queue}:{message.priority}"
     sealed = seal_message(message, new, frames)
     answer = yield operating.requeue(keys, id, queue, keep_ms, new, ready, sealed)
     if answer == -1:
         raise TaskNotFound(f"task {id} is no dead letter of queue {queue!r} any more")
+    if old.payload is not None:
+        yield work(partial(_dropped, old.payload.name, payloads))
     return Requeued(id, new, queue)
 
 
+def _copied(message: Message, id: str, new: str, payloads: Payloads) -> Message:
+    bring_back(message, id, payloads)
+    message, aside = set_aside(message, new, payloads)
+    payloads.put(aside)
+    return message
+
+
+def _dropped(name: str, payloads: Payloads) -> None:
+    with contextlib.suppress(PayloadUnavailable):  # a sweep finds it
+        payloads.remove([name])
+
+
 def requeue_all(
-    shards: Sequence[Keys], wanted: Filter, keep_ms: int, frames: FrameCodec = NO_KEYS
+    shards: Sequence[Keys],
+    wanted: Filter,
+    keep_ms: int,
+    frames: FrameCodec = NO_KEYS,
+    payloads: Payloads = NO_STORE,
 ) -> Steps[tuple[list[Requeued], dict[str, str]]]:
     """Requeue the dead letters that `wanted` accepts; gives what was requeued, and the ids that cannot be, with why."""
     done: list[Requeued] = []
@@ -82,8 +114,8 @@ def requeue_all(
     for keys, queue, ids in (yield from _select(shards, wanted)):
         for task_id in ids:
             try:
-                done.append((yield from requeue(keys, queue, task_id, keep_ms, frames)))
-            except (BadMessage, TaskNotFound) as error:
+                done.append((yield from requeue(keys, queue, task_id, keep_ms, frames, payloads)))
+            except (BadMessage, PayloadError, TaskNotFound) as error:
                 refused[task_id] = str(error)
     return done, refused
 

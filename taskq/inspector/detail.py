@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from taskq.broker.command import Steps, text
+from taskq.broker.command import Steps, text, work
 from taskq.broker.commands.reading import lookup, read
 from taskq.broker.keys import Keys
 from taskq.errors import BadMessage, TaskNotFound
@@ -19,6 +19,7 @@ from taskq.inspector.plain import decode_plain
 from taskq.inspector.scan import tolerant
 from taskq.message import Message, decode_message, message_signature
 from taskq.names import check_id
+from taskq.payloads import Payloads, Reference
 from taskq.record import Record, RemoteError, State, decode_outcome, parse_record
 from taskq.redaction import DEFAULT, Redaction
 
@@ -33,11 +34,19 @@ class Error(msgspec.Struct, frozen=True):
     traceback: str
 
 
+class Offloaded(msgspec.Struct, frozen=True):
+    """A payload in the store: the object's name and its size in bytes."""
+
+    name: str
+    size: int
+
+
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
     """One task. Instants are Redis time; what is not known, or does not apply, is None.
 
     `state` is `unreadable` where the record is no bytes of ours. `unreadable` names the parts that could not
     be read: `record`, `outcome`, `message`, `args`, `kwargs`, `result`. `where` says in words where the task stands.
+    `offloaded` says where the arguments lie that are not in the message, `result_offloaded` where the result does.
     `keep_ms` is how long what is known of it stays known; None for as long as it lives.
     """
 
@@ -66,8 +75,10 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     expires_ms: int | None = None
     started_ms: int | None = None
     took_ms: int | None = None
+    offloaded: Offloaded | None = None
     has_result: bool = False
     result: Any = None
+    result_offloaded: Offloaded | None = None
     error: Error | None = None
     keep_ms: int | None = None
     signature: str | None = None
@@ -113,6 +124,25 @@ def detail(
         unreadable=unreadable,
         **known,
     )
+
+
+def offloaded_result(
+    keys: Keys, id: str, frames: FrameCodec, payloads: Payloads, redaction: Redaction = DEFAULT
+) -> Steps[Any]:
+    """Bring back the result of a task that has ended, as `detail` would show it; None if it has none in the store.
+
+    Raises:
+        BadSignature: there are keys, and what is said of its end is not signed, or was altered.
+        PayloadError: the store is out of reach, or has it no more.
+    """
+    ((data, _),) = yield lookup(keys, [id])
+    if data is None:
+        yield from refuse_absent(keys, id)
+    outcome, _ = parse_record(data or b"").open(id, frames)
+    if outcome.payload is None:
+        return None
+    result = yield work(partial(payloads.get, outcome.payload, id))
+    return decode_plain(result, redaction=redaction.knowing(outcome.secrets or ()))
 
 
 def _record(data: bytes | None) -> Record:
@@ -163,6 +193,7 @@ def _of_message(message: Message | None, redaction: Redaction, unreadable: list[
         "priority": message.priority,
         "args": values or args,
         "kwargs": named or kwargs,
+        "offloaded": _offloaded(message.payload),
         "tags": message.tags or [],
         "headers": redaction.shown(message.headers or {}),
         "max_retries": message.max_retries,
@@ -199,8 +230,12 @@ def _of_record(record: Record | None, redaction: Redaction, unreadable: list[str
     if outcome.result is not None:
         decode = partial(decode_plain, redaction=redaction.knowing(outcome.secrets or ()))
         known |= {"has_result": True, "result": _read("result", decode, outcome.result, unreadable)}
-    known["error"] = _error(outcome.error)
+    known |= {"error": _error(outcome.error), "result_offloaded": _offloaded(outcome.payload)}
     return known
+
+
+def _offloaded(reference: Reference | None) -> Offloaded | None:
+    return None if reference is None else Offloaded(reference.name, reference.size)
 
 
 def _error(error: RemoteError | None) -> Error | None:

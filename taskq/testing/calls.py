@@ -13,7 +13,7 @@ import msgspec
 from taskq.app import TaskQ
 from taskq.broker.commands.producing import Envelope
 from taskq.codec import CallCodec
-from taskq.message import Message, open_message
+from taskq.message import Message, bring_back, open_message
 from taskq.sending import Sender
 
 
@@ -39,6 +39,7 @@ class SentCall(msgspec.Struct, frozen=True):
 def read_call(app: TaskQ, envelope: Envelope) -> SentCall:
     """Read a stored message."""
     message, signed = open_message(envelope.message, envelope.id, None, app.frames)
+    bring_back(message, envelope.id, app.payloads)
     task = app.tasks.get(message.task)
     codec = CallCodec(None, redaction=app.config.redaction) if task is None else task.codec
     args, kwargs = codec.decode_call(message.args, message.kwargs, signed)

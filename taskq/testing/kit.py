@@ -27,6 +27,7 @@ from taskq.testing.calls import SentCall, Wanted, read_call
 from taskq.testing.chaos import Chaos, Delivery, KillAfter
 from taskq.testing.home import Life, LoopThread, running_loop
 from taskq.testing.stepped import SteppedWorker
+from taskq.testing.store import MemoryStore
 from taskq.worker.job import Job
 from taskq.worker.verdict import Verdict
 
@@ -106,7 +107,7 @@ class AppTesting:
             self._waits_in_vain,
         )
         self._thread_id = threading.get_ident()
-        self._before = app.use(self._broker)
+        self._before = app.use(self._broker, MemoryStore())
         self._life = Life(app)
         self._home: asyncio.AbstractEventLoop | None = None
         self._chaos: Chaos | None = None

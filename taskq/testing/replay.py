@@ -23,6 +23,7 @@ from taskq.inspector.plain import decode_plain
 from taskq.message import Message, open_message
 from taskq.middleware import Hooks
 from taskq.names import check_id
+from taskq.payloads import Payloads
 from taskq.record import Record, State, decode_outcome, parse_record
 from taskq.redaction import Redaction, Veil
 from taskq.testing.home import Life
@@ -191,7 +192,8 @@ class _Desk(Desk):
     """Hears what one run came to, and tells nobody."""
 
     def __init__(self, app: TaskQ, namespace: Namespace, state: Any) -> None:
-        judge = _Judge(app.config.result_ttl_ms, app.config.dedupe_ttl_ms, app.config.dead_ttl_ms)
+        ttls = app.config.result_ttl_ms, app.config.dedupe_ttl_ms, app.config.dead_ttl_ms
+        judge = _Judge(*ttls, payloads=_ReadOnly(app.payloads.store, app.config.max_payload))
         holdings = Holdings(Prefetch(1), Ledger(log_tasks=False))
         super().__init__(holdings, judge, Hooks(app.middleware), Testimony(2), namespace, state)
         self.verdict: Verdict | None = None
@@ -213,6 +215,13 @@ class _Desk(Desk):
 
     def news(self, verdict: Verdict) -> None:  # noqa: ARG002 - as above
         return None
+
+
+class _ReadOnly(Payloads):
+    """Brings arguments back, and keeps every result here."""
+
+    def is_large(self, size: int, own: int | None) -> bool:  # noqa: ARG002 - as above
+        return False
 
 
 class _Judge(Judge):

@@ -1,0 +1,411 @@
+"""The store of large payloads, and what travels in their place."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskq import State, TaskQ
+from taskq.errors import (
+    ConfigurationError,
+    PayloadMismatch,
+    PayloadMissing,
+    PayloadTooLarge,
+    PayloadUnavailable,
+    TaskFailed,
+)
+from taskq.frame import FrameCodec, UnknownFrame, split
+from taskq.message import Message, bring_back, open_message, seal_message, set_aside
+from taskq.payloads import Payloads, Reference, owner_of
+from taskq.stores import check_name, open_store
+from taskq.stores.files import FileStore
+from taskq.testing.store import MemoryStore
+
+BIG = os.urandom(5_000)
+NAME = "0-abc~m0123"
+KEYS = "k1:" + "s" * 40
+
+
+def age(path: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    return FileStore(str(tmp_path / "payloads"), "taskq")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "payloads" / "taskq.payloads"
+
+
+# -- a folder
+
+
+def test_what_is_put_is_there_and_what_is_removed_is_not(store: FileStore, folder: Path) -> None:
+    store.put(NAME, BIG)
+    assert store.get(NAME, len(BIG)) == BIG
+    assert [path.name for path in folder.iterdir()] == [NAME]
+
+    store.remove([NAME, "0-never~m0"])
+    with pytest.raises(PayloadMissing):
+        store.get(NAME, 1)
+    assert [*folder.iterdir()] == []
+
+
+def test_only_this_user_can_read(store: FileStore, folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        store.put(NAME, b"x")
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((folder / NAME).stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+
+
+def test_an_object_is_there_whole_or_not_at_all(
+    store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+
+    def fills_up(fd: int, data: Any) -> int:
+        if len(data) <= 2_500:
+            raise OSError(28, "No space left on device")
+        return write(fd, data[:2_500])
+
+    monkeypatch.setattr(os, "write", fills_up)
+    with pytest.raises(PayloadUnavailable, match="No space left"):
+        store.put(NAME, BIG)
+    assert [*folder.iterdir()] == []  # the unfinished one is gone, too
+
+
+def test_the_disk_confirms_content_and_name_before_put_returns(
+    store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("0-first~m0", b"")
+    confirmed: list[str] = []
+    fsync = os.fsync
+
+    def note(fd: int) -> None:
+        confirmed.append(Path(f"/proc/self/fd/{fd}").readlink().name[:1])
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", note)
+    store.put(NAME, BIG)
+    assert confirmed == ["+", folder.name[:1]]
+    FileStore(str(folder.parent), "taskq", durable=False).put("0-b~m0", BIG)
+    assert len(confirmed) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "..", "../up~m0", "a/b~m0", "/etc/passwd", "~m0", "a~", "a~m/..", "+x~m0", "a~m0\n", "a\0~m0"],
+)
+def test_no_name_leads_out_of_the_folder(store: FileStore, name: str) -> None:
+    store.put(NAME, b"x")
+    assert not check_name(name)
+    for call in (lambda: store.put(name, b""), lambda: store.get(name, 9), lambda: store.remove([name])):
+        with pytest.raises(PayloadMissing, match="names no object"):
+            call()
+
+
+def test_a_link_is_not_followed(store: FileStore, folder: Path, tmp_path: Path) -> None:
+    store.put("0-first~m0", b"")
+    (tmp_path / "secret").write_text("secret")
+    (folder / NAME).symlink_to(tmp_path / "secret")
+    with pytest.raises(PayloadUnavailable):
+        store.get(NAME, 100)
+
+
+def test_no_more_is_read_than_was_asked_for(store: FileStore) -> None:
+    store.put(NAME, BIG)
+    assert store.get(NAME, 10) == BIG[:11]
+
+
+def test_a_folder_that_is_not_mounted_says_nothing_of_its_objects(store: FileStore, folder: Path) -> None:
+    with pytest.raises(PayloadUnavailable):
+        store.get(NAME, 1)
+    folder.mkdir(parents=True)
+    with pytest.raises(PayloadMissing):
+        store.get(NAME, 1)
+
+
+def test_namespaces_share_a_folder_and_see_nothing_of_each_other(tmp_path: Path) -> None:
+    one, other = FileStore(str(tmp_path), "one"), FileStore(str(tmp_path), "..")
+    one.put(NAME, b"1")
+    other.put(NAME, b"2")
+    assert (one.get(NAME, 9), other.get(NAME, 9)) == (b"1", b"2")
+    assert {path.name for path in tmp_path.iterdir()} == {"one.payloads", "...payloads"}
+
+
+def test_the_old_are_told_apart_and_what_was_never_finished_is_cleared(
+    store: FileStore, folder: Path
+) -> None:
+    for name in (NAME, "0-young~m0"):
+        store.put(name, BIG)
+    for name in ("+torn", "+young", "stranger.txt"):
+        (folder / name).touch()
+    for name in (NAME, "+torn", "stranger.txt"):
+        age(folder / name, 7_200)
+
+    assert [*store.old(3_600)] == [(NAME, len(BIG))]
+    assert {path.name for path in folder.iterdir()} == {NAME, "0-young~m0", "+young", "stranger.txt"}
+
+
+def test_one_sweeps_an_hour(store: FileStore, folder: Path) -> None:
+    assert not store.take_turn(3_600)  # nobody has stored anything
+    store.put(NAME, b"")
+    assert [store.take_turn(3_600) for _ in range(3)] == [True, False, False]
+    age(folder / "+swept", 3_700)
+    assert store.take_turn(3_600)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "payloads", "file:payloads", "file://host/x", "ftp://x/y", "file:///x?durable=2", "file:///x?a=1"],
+)
+def test_what_names_no_store_is_refused_where_it_is_configured(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="offload_to"):
+        TaskQ("shop", offload_to=url)
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    open_store(f"{(tmp_path / 'a b').as_uri()}?durable=0", "n").put(NAME, b"x")
+    assert (tmp_path / "a b" / "n.payloads" / NAME).exists()
+
+
+# -- references
+
+
+def payloads(store: Any = None, **options: Any) -> Payloads:
+    return Payloads(store or MemoryStore(), options.pop("max_payload", 1 << 20), 1_000, **options)
+
+
+@pytest.mark.parametrize("compress_over", [None, 100])
+def test_arguments_come_back_as_they_went(compress_over: int | None) -> None:
+    store = MemoryStore()
+    there = payloads(store, compress_over=compress_over)
+    message = Message("t", args=b"a" * 50_000, kwargs=b"k", tags=["x"])
+    sent, aside = set_aside(message, "id", there)
+    there.put(aside)
+
+    assert (sent.args, sent.kwargs, sent.tags) == (b"", b"", ["x"])
+    assert owner_of(aside.reference.name) == "id"
+    assert check_name(aside.reference.name)
+    assert (len(store.objects[aside.reference.name]) < 1_000) == (compress_over is not None)
+    bring_back(sent, "id", there)
+    assert (sent.args, sent.kwargs) == (message.args, message.kwargs)
+
+
+def changed(reference: Reference, **fields: Any) -> Reference:
+    kept = {name: getattr(reference, name) for name in Reference.__struct_fields__}
+    return Reference(**{**kept, **fields})
+
+
+def test_an_object_that_is_not_what_was_stored_is_refused() -> None:
+    store = MemoryStore()
+    there = payloads(store)
+    aside = there.aside(BIG, "message", "id")
+    there.put(aside)
+    good = aside.reference
+    assert there.get(good, "id") == BIG
+
+    for reference, id, said in [
+        (good, "other", "belongs to another task"),
+        (changed(good, size=good.size - 1), "id", "not what was stored"),
+        (changed(good, sha256=bytes(32)), "id", "not what was stored"),
+        (changed(good, compressed=True), "id", "not to be used"),
+        (changed(good, size=-1), "id", "max_payload"),
+    ]:
+        with pytest.raises(PayloadMismatch, match=said):
+            there.get(reference, id)
+    store.objects[good.name] = BIG[:-1] + bytes((BIG[-1] ^ 1,))
+    with pytest.raises(PayloadMismatch, match="not what was stored"):
+        there.get(good, "id")
+
+
+def test_what_is_too_large_is_neither_stored_nor_fetched() -> None:
+    store = MemoryStore()
+    there, small = payloads(store), payloads(store, max_payload=2_000)
+    with pytest.raises(PayloadTooLarge, match="offloaded or not"):
+        small.aside(BIG, "message", "id")
+    aside = there.aside(BIG, "message", "id")
+    store.get = lambda *_: pytest.fail("it was fetched")  # type: ignore[method-assign]
+    with pytest.raises(PayloadMismatch, match="not fetched"):
+        small.get(aside.reference, "id")
+
+
+def test_a_bomb_does_not_unfold() -> None:
+    store = MemoryStore()
+    writer, reader = payloads(store, compress_over=10), payloads(store, max_payload=10_000)
+    aside = writer.aside(bytes(500_000), "message", "id")
+    writer.put(aside)
+    assert aside.reference.size < 10_000
+    with pytest.raises(PayloadMismatch, match="max_payload allows 10,000"):
+        reader.get(aside.reference, "id")
+
+
+def test_an_older_release_does_not_run_a_task_without_its_arguments() -> None:
+    frames = FrameCodec()
+    sent, _ = set_aside(Message("t", args=BIG), "id", payloads())
+    data = seal_message(sent, "id", frames)
+    assert split(data).flags == 4
+    assert open_message(data, "id", None, frames)[0].payload == sent.payload
+    with pytest.raises(UnknownFrame):
+        split(bytes((data[0], 8)) + data[2:])  # as a release without the flag reads it
+
+
+def test_nothing_is_offloaded_to_nowhere() -> None:
+    with pytest.raises(ConfigurationError, match="no store is named"):
+        TaskQ("shop", offload_over="1KB")
+    app = TaskQ("shop")
+    with pytest.raises(ConfigurationError, match="no store is named"):
+        app.task(name="clock", offload_over=1)(time.time)
+    with pytest.raises(PayloadUnavailable, match="TASKQ_OFFLOAD_TO"):
+        Payloads(None, 100).get(Reference("id~m0", 1, b""), "id")
+
+
+def test_the_environment_counts_more_than_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TASKQ_OFFLOAD_OVER", "2KB")
+    monkeypatch.setenv("TASKQ_OFFLOAD_TO", tmp_path.as_uri())
+    app = TaskQ("shop", offload_over=1, offload_to="file:///nowhere")
+    assert (app.config.offload_over, app.config.offload_to) == (2_048, tmp_path.as_uri())
+
+
+# -- in the testing kit
+
+
+def shop(folder: Path, **options: Any) -> TaskQ:
+    return TaskQ("shop", offload_over="1KB", offload_to=folder.as_uri(), **options)
+
+
+@pytest.mark.parametrize("mode", ["inline", "queued"])
+@pytest.mark.parametrize("keys", [None, KEYS])
+def test_tests_run_with_large_calls_and_leave_the_real_store_alone(
+    tmp_path: Path, mode: Any, keys: str | None
+) -> None:
+    app = shop(tmp_path / "real", signing_keys=keys)
+
+    @app.task
+    def double(data: bytes) -> bytes:
+        return data * 2
+
+    @app.task
+    async def adouble(data: bytes) -> bytes:
+        return data * 2
+
+    with app.testing(mode) as t:
+        handles = [double.enqueue(BIG), adouble.enqueue(BIG)]
+        handles += [one.get() for one in double.enqueue_many([(BIG,), (b"small",)])]
+        t.run()
+        assert [handle.result() for handle in handles] == [BIG * 2] * 3 + [b"small" * 2]
+        assert [call.args for call in t.enqueued(double)] == [(BIG,), (BIG,), (b"small",)]
+    assert not (tmp_path / "real").exists()
+
+
+def test_async_programs_store_and_fetch_beside_their_loop(tmp_path: Path) -> None:
+    app = shop(tmp_path)
+    used: set[str] = set()
+
+    class Watched(MemoryStore):
+        def put(self, name: str, content: bytes) -> None:
+            used.add(threading.current_thread().name)
+            super().put(name, content)
+
+        def get(self, name: str, limit: int) -> bytes:
+            used.add(threading.current_thread().name)
+            return super().get(name, limit)
+
+    @app.task
+    async def double(data: bytes) -> bytes:
+        return data * 2
+
+    async def main() -> None:
+        async with app.testing() as t:
+            app.payloads.store = Watched()
+            handle = await double.aenqueue(BIG)
+            [many] = await double.aenqueue_many([(BIG,)])
+            await t.arun()
+            assert await handle.aresult() == await many.get().aresult() == BIG * 2
+
+    asyncio.run(main())
+    assert used
+    assert threading.main_thread().name not in used
+
+
+class Moody(MemoryStore):
+    """Fails as often as it is told to."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.failures = failures
+
+    def put(self, name: str, content: bytes) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise PayloadUnavailable("it is out of order")
+        super().put(name, content)
+
+
+def test_what_cannot_be_stored_is_not_sent(tmp_path: Path) -> None:
+    app = shop(tmp_path)
+
+    @app.task
+    def double(data: bytes) -> bytes:
+        return data * 2
+
+    with app.testing() as t:
+        app.payloads.store = Moody(2)
+        with pytest.raises(PayloadUnavailable):
+            double.enqueue(BIG)
+        outcomes = double.enqueue_many([(b"small",), (BIG,), (BIG,)])
+        assert [type(one.error) for one in outcomes] == [type(None), PayloadUnavailable, type(None)]
+        assert len(t.enqueued(double)) == 2
+
+
+def test_a_result_that_cannot_be_stored_is_tried_again(tmp_path: Path) -> None:
+    app = shop(tmp_path)
+    runs: list[int] = []
+
+    @app.task
+    def grow() -> bytes:
+        runs.append(1)
+        return BIG
+
+    with app.testing() as t:
+        app.payloads.store = Moody(2)
+        handle = grow.enqueue()
+        t.advance("1m")
+        assert (handle.result(), len(runs)) == (BIG, 3)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_payload_that_is_gone_fails_its_task_at_once(tmp_path: Path, kind: str) -> None:
+    app = shop(tmp_path)
+
+    @app.task
+    def double(data: bytes) -> bytes:
+        raise AssertionError
+
+    @app.task
+    async def adouble(data: bytes) -> bytes:
+        raise AssertionError
+
+    with app.testing() as t:
+        store = app.payloads.store = MemoryStore()
+        handle = (double if kind == "sync" else adouble).enqueue(BIG)
+        store.objects.clear()
+        t.run()
+        assert handle.status() is State.FAILED
+        with pytest.raises(TaskFailed, match="PayloadMissing"):
+            handle.result()
