@@ -32,6 +32,9 @@ READS_FRAME = "taskq.frame:"
 """With a version, or a version and a flag, behind it: the task name under which a message is parked that has one which
 is not known here, and under which a release that adds one registers that it reads it."""
 
+READS_OFFLOADED = f"{READS_FRAME}{FRAME_VERSION}:{OFFLOADED}"
+"""What a worker registers that has a store of payloads."""
+
 LARGEST = 64 * 1024 * 1024
 """How many bytes a message or an outcome may take where nothing else is said, and about how many one command carries:
 a server hangs up on what is too large for it (512 MB a value, 1 GB a command), and whoever repeats that command would

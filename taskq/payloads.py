@@ -7,7 +7,7 @@ the rest of the message; size and SHA-256 hold the object against it.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -100,7 +100,7 @@ class Payloads:
         over = self._compress_over if compress_over is None else compress_over
         packed = pack(content) if over is not None and len(content) > over else None
         stored = content if packed is None else packed
-        name = f"{id}~{what[0]}{secrets.token_hex(12)}"
+        name = f"{id}~{what[0]}{os.urandom(12).hex()}"
         return Aside(Reference(name, len(stored), sha256(stored).digest(), packed is not None), stored)
 
     def put(self, aside: Aside) -> None:

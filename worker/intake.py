@@ -11,7 +11,7 @@ from typing import Any
 from taskq.app import TaskQ
 from taskq.broker.commands.working import Claimed, Kind, Outcome7, Rest, parse_rest
 from taskq.errors import BadMessage, BadName, BadSignature, CrashedTooOften
-from taskq.frame import UnknownFrame, UnknownKey
+from taskq.frame import READS_OFFLOADED, UnknownFrame, UnknownKey
 from taskq.message import Message, open_message
 from taskq.names import check_task_name
 from taskq.signing import KNOWS_KEY
@@ -23,10 +23,12 @@ log = logging.getLogger("taskq.worker")
 
 
 def names_of(app: TaskQ) -> dict[str, str]:
-    """Give what a process registers as known: the app's tasks, each with its queue, and the keys that it has."""
+    """Give what a process registers as known: the app's tasks with their queues, the keys it has, what it can fetch."""
     names = {task.name: task.options.queue for task in app.tasks.values()}
     for key_id in keys.ids if (keys := app.frames.keys) else ():
         names[KNOWS_KEY + key_id] = "default"
+    if app.payloads.store is not None:
+        names[READS_OFFLOADED] = "default"
     return names
 
 
@@ -61,6 +63,10 @@ class Intake:
             try:
                 rest = self._rest(one.rest)
                 message, signed = open_message(one.message, one.id, rest.queue, self._frames)
+                if message.payload is not None and self._judge.payloads.store is None:
+                    log.error("task %s waits for a worker with a store: its arguments are offloaded", one.id)
+                    taken.unknown.append((one, READS_OFFLOADED))
+                    continue
                 gauge = self._gauges.get(message.task) or self._declared_late(message.task)
             except (UnknownFrame, UnknownKey) as error:
                 log.error(

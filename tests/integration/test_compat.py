@@ -147,7 +147,7 @@ def test_what_cannot_be_read_is_told_and_hurts_nothing(lab: Lab, taskq: Taskq) -
     assert (said.code, said.json["checked"]) == (Exit.NO, 7)
     assert reasons(said.json) == {
         "None: record or message cannot be read": {"queued": 3},
-        "None: frame version 2, flags 0: this release reads version 1, flags 3 and fewer": {"queued": 1},
+        "None: frame version 2, flags 0: this release reads version 1, flags 7 and fewer": {"queued": 1},
         "shop.add: the value's codec is 9, which is unknown": {"queued": 1},
         "shop.add: the value's codec is 2, cloudpickle, which is loaded only if it is signed": {"queued": 1},
     }

@@ -124,13 +124,13 @@ def test_many_large_calls_run_beside_small_ones_and_leave_nothing(place: Place) 
 
 def test_a_worker_that_is_killed_has_lost_no_payload(place: Place) -> None:
     worker = place.worker("large")
-    handles = [place.send("large.kill_once", BIG, 30.0), place.send("large.double", BIG)]
-    place.ledger.wait("start", handles[0].id)
+    handle = place.send("large.kill_once", BIG, 30.0)
+    place.ledger.wait("start", handle.id)
     for pid in worker.children():
         os.kill(pid, signal.SIGKILL)
 
-    assert handles[0].result(timeout=15) == BIG
-    assert handles[1].result(timeout=15) == BIG * 2
+    assert handle.result(timeout=20) == BIG
+    assert len(place.ledger.starts(handle.id)) == 2
     assert worker.stop() == 0
     assert all("~o" in name for name in place.store.names())
 
@@ -272,6 +272,23 @@ def test_a_requeued_task_has_arguments_of_its_own(place: Place) -> None:
     with pytest.raises(TaskFailed, match="ValueError: 300000"):
         again.result(timeout=5)
     assert worker.stop() == 0
+
+
+def test_a_worker_without_a_store_leaves_the_work_to_one_that_has_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle, small = place.send("large.double", BIG), place.send("quick.tick")
+    where = os.environ["TASKQ_OFFLOAD_TO"]
+    monkeypatch.delenv("TASKQ_OFFLOAD_TO")
+    monkeypatch.delenv("TASKQ_OFFLOAD_OVER")
+    poor = place.worker("quick")
+    assert place.wait_ended([small]) == {"succeeded": 1}
+    wait_until(lambda: handle.status() is State.PARKED)
+    assert poor.says("waits for a worker with a store")
+
+    monkeypatch.setenv("TASKQ_OFFLOAD_TO", where)
+    place.worker("large")
+    assert handle.result(timeout=15) == BIG * 2
 
 
 def test_a_program_without_the_store_is_told_what_it_lacks(
