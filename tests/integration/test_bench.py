@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -77,20 +78,24 @@ def test_the_figures_are_there_and_fit_each_other(bench: Bench, place: Path, red
     used_by_someone(server)
     before = keys_of(server)
 
-    code, out, err = ended(bench("--json", "--url", server.url, "--processes", "2"))
+    with server.client() as other:
+        other.ping()
+        code, out, err = ended(bench("--json", "--url", server.url, "--processes", "2"))
 
     assert code == 0, err
+    assert "1 other client of this server will feel the run" in err
     found = json.loads(out)
     figures = found["figures"]
-    assert figures["seconds"] < 30
     assert figures["server"]["aof"] == "everysec"
     assert figures["server"]["network"] == "loopback"
+    assert figures["server"]["other_clients"] == 1
     assert [(one["kind"], one["processes"]) for one in figures["drains"]] == [
         ("sync", 1), ("async", 1), ("sync", 2), ("async", 2)
     ]  # fmt: skip
     for one in figures["drains"]:
         assert one["per_s"] == pytest.approx(one["tasks"] / one["seconds"])
-        assert 0 < one["redis_script_us_per_task"] <= one["redis_cpu_us_per_task"] * 2
+        assert one["redis_script_us_per_task"] > 0
+        assert one["redis_cpu_us_per_task"] > 0
         assert one["worker_cpu_us_per_task"] > 0
         assert 0 < one["core_share_per_process"] < 1.5
         assert 0 < one["redis_thread_share"] < 1.2
@@ -139,6 +144,7 @@ def test_without_a_server_it_starts_one_and_says_so(bench: Bench, place: Path, s
     [
         ("single enqueues", signal.SIGINT, 130),
         ("sync tasks, 1 process", signal.SIGINT, 130),
+        ("async tasks, 1 process", signal.SIGINT, 130),  # which enqueues on an event loop
         ("async tasks, 2 processes", signal.SIGTERM, 143),
     ],
 )
@@ -161,6 +167,22 @@ def test_told_to_stop_it_leaves_no_key_and_no_process(
     assert list(place.iterdir()) == []
 
 
+def test_no_further_ctrl_c_breaks_off_the_way_out(bench: Bench, place: Path, redis_server: Start) -> None:
+    server = redis_server()
+    with bench("--url", server.url, "--processes", "1") as process:
+        read_up_to(process, "sync tasks, 1 process")
+        children = psutil.Process(process.pid).children(recursive=True)
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+
+    assert process.returncode in (130, -signal.SIGINT)  # the last one may find only Python's own end
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+    assert keys_of(server) == {}
+    assert list(place.iterdir()) == []
+
+
 def test_killed_its_worker_ends_by_itself(bench: Bench, place: Path, redis_server: Start) -> None:
     server = redis_server()
     with bench("--url", server.url, "--processes", "1") as process:
@@ -171,6 +193,21 @@ def test_killed_its_worker_ends_by_itself(bench: Bench, place: Path, redis_serve
 
     assert children
     assert psutil.wait_procs(children, timeout=15)[1] == []
+
+
+def test_a_worker_that_ends_is_told_with_its_log(bench: Bench, place: Path, redis_server: Start) -> None:
+    server = redis_server()
+    with bench("--url", server.url, "--processes", "1") as process:
+        read_up_to(process, "idle worker")
+        (worker,) = psutil.Process(process.pid).children()
+        worker.terminate()
+        out, err = process.communicate(timeout=50)
+
+    assert (process.returncode, out) == (1, "")
+    assert "the worker's log ends so:" in err
+    assert "the worker has ended by itself" in err
+    assert keys_of(server) == {}
+    assert list(place.iterdir()) == []
 
 
 def test_a_server_that_is_not_there_is_said_in_a_line(bench: Bench, place: Path) -> None:

@@ -80,6 +80,9 @@ class _Run:
         server = server_of(self._broker, self._gauges, embedded=embedded)
         self._gauges.redis_here = server.is_here
         self._tell(f"{server.name} at {server.url}, namespace {self._broker.namespace.name}")
+        if server.other_clients:
+            others = many(server.other_clients, "other client")
+            self._tell(f"{others} of this server will feel the run, and the figures are shared with them")
         each = self._plan.payload_bytes + _OVERHEAD_BYTES
         usual = 10_000 if self._plan.quick else 100_000
         most = ground.most_tasks(self._gauges.info(), each, self._plan.tasks, usual)
@@ -94,7 +97,7 @@ class _Run:
             )
             count = self._count(single, most)
             self._tell("a task for an idle worker, again and again")
-            idle = waiting.idle(*((60, 1.0) if self._plan.quick else (400, 5.0)))
+            idle = crew.idle(*((60, 1.0) if self._plan.quick else (400, 5.0)))
             sync = self._sync(crew, count)
             gathered = self._round(
                 crew, "async", count, lambda: producing.at_once(anothing, self._call, count)

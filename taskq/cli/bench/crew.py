@@ -9,13 +9,15 @@ from typing import NamedTuple, Self
 
 from taskq.broker.client import Broker
 from taskq.broker.commands import operating
-from taskq.cli.bench import tasks
+from taskq.cli.bench import tasks, waiting
 from taskq.cli.bench.draining import QUEUE, Ends, drain
 from taskq.cli.bench.gauges import Gauges
 from taskq.cli.bench.ground import forget
-from taskq.cli.bench.measured import Drain, Enqueues
+from taskq.cli.bench.measured import Drain, Enqueues, Idle
 from taskq.cli.bench.producing import Ids, measure
-from taskq.cli.trial.worker import Worker
+from taskq.cli.output import line
+from taskq.cli.trial.worker import Worker, WorkerFailed
+from taskq.errors import ResultTimeout
 from taskq.inspector.processes import processes as list_processes
 
 
@@ -43,8 +45,8 @@ class Crew:
         try:
             self._worker.wait_until_ready(self._broker)
             known = self._broker.run(list_processes(self._broker.keys))
-        except BaseException:
-            self._worker.stop()
+        except BaseException as error:
+            self._end(error)
             raise
         self._gauges.pids = [self._worker.pid, *(one.pid for one in known if one.pid is not None)]
         return self
@@ -53,7 +55,14 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._gauges.pids = ()
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
         self._worker.stop()
+        if isinstance(error, WorkerFailed):
+            line("taskq: the worker's log ends so:", error=True)
+            for text in self._worker.last_words():
+                line(f"  {text}", error=True)
 
     def round(self, kind: str, fill: Callable[[], Ids], more: Callable[[], Ids] = list) -> Round:
         """Fill the paused queue by `fill`, which is measured, and by `more`; then let the processes drain it."""
@@ -71,3 +80,15 @@ class Crew:
             queued_bytes=(full.memory_bytes - empty.memory_bytes) / enqueues.tasks,
             ended_bytes=(ended.memory_bytes - empty.memory_bytes) / len(ids),
         )
+
+    def idle(self, trips: int, seconds: float) -> Idle:
+        """Enqueue one task after the other, each to processes that wait.
+
+        Raises:
+            WorkerFailed: they do not run it.
+        """
+        try:
+            return waiting.idle(trips, seconds)
+        except ResultTimeout as error:
+            self._worker.check()
+            raise WorkerFailed(f"the worker waits, and does not run what is enqueued: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import uuid
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from taskq.broker.connect import resolve
 from taskq.broker.keys import Keys
 from taskq.cli.output import line
 from taskq.cli.server_options import find_url
+from taskq.cli.trial.environment import unhurried
 from taskq.errors import (
     Backpressure,
     BrokerNotConfigured,
@@ -30,8 +30,8 @@ _PATIENCE_S = 3.0
 _BATCH = 500
 LEAST = 250
 """Fewer tasks say nothing."""
-_HEADS = ("version", "slots")
-"""What a server fails here no task can run on."""
+_FATAL = ("version", "slots")
+"""The doctor's checks that a server has to pass for any task to run on it."""
 
 
 def find_server(url: str | None, namespace: str) -> str:
@@ -82,7 +82,7 @@ def look_over(broker: Broker) -> list[Finding]:
     refuse(info, broker.url.masked)
     findings = broker.run(diagnose(patient, SERVER_CHECKS))
     for finding in findings:
-        if finding.check in _HEADS and finding.status is Status.PROBLEM:
+        if finding.check in _FATAL and finding.status is Status.PROBLEM:
             raise ConfigurationError(finding.says)
     return [finding for finding in findings if finding.status in (Status.PROBLEM, Status.WARNING)]
 
@@ -133,7 +133,7 @@ def removed_afterwards(broker: Broker) -> Generator[None]:
     try:
         yield
     finally:
-        with _unhurried():
+        with unhurried():
             try:
                 remove(broker)
             except TaskqError as error:
@@ -141,16 +141,6 @@ def removed_afterwards(broker: Broker) -> Generator[None]:
                 line(
                     f"taskq: the keys {keys} could not be removed ({error}); delete them by hand", error=True
                 )
-
-
-@contextmanager
-def _unhurried() -> Generator[None]:
-    """Let no second Ctrl-C leave the way out half-way: it is short."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def remove(broker: Broker) -> int:

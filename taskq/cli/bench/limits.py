@@ -45,11 +45,13 @@ def _limit_of(drain: Drain, found: Measured) -> Said:
             return Said(rule="process", says=f"{says}. More processes drain more, until Redis is full.")
         return Said(rule="machine", says=f"{says}. {_cpus(drain, found)}")
     used = f"{who} used {_of_process(drain)}; {redis}"
-    if max(drain.cpu_wait_share_per_process or 0.0, drain.redis_wait_share or 0.0) >= 1 - FULL:
+    far = found.ping_ms.p50 >= _FAR_MS
+    starved = max(drain.cpu_wait_share_per_process or 0.0, drain.redis_wait_share or 0.0) >= 1 - FULL
+    if starved and (found.server.is_here or not far):  # a server that is here is slow for lack of CPU, too
         return Said(rule="machine", says=f"{used}. {_cpus(drain, found)}")
-    if found.ping_ms.p50 >= _FAR_MS:
-        way = f"They wait for the way to the server: a PING takes {_ms(found.ping_ms.p50)}"
-        return Said(rule="way", says=f"{used}. {way}. More processes drain more.")
+    if far:
+        ping = f"a PING takes {_ms(found.ping_ms.p50)}"
+        return Said(rule="way", says=f"{used}. Most of the time was the way to the server: {ping}.")
     if found.server.aof == "always":
         return Said(rule="disk", says=f"{used}. They wait for the disk: appendfsync is always.")
     return Said(rule="nothing", says=f"{used}. Nothing is full, and a PING takes {_ms(found.ping_ms.p50)}.")
@@ -84,7 +86,8 @@ def _cpus(drain: Drain, found: Measured) -> str:
     workers = "the processes and Redis" if found.server.is_here else "the processes"
     if used >= FULL * found.client.cpus:
         return f"The {cpus} of this machine are taken by {workers}: more processes need more CPUs."
-    return f"Of the {cpus} of this machine, {workers} got {used:.1f}: other programs take the rest."
+    got = f"Of the {cpus} of this machine, {workers} got {used:.1f}"
+    return f"{got}: other programs take the rest, and these figures are low."
 
 
 def _scaling(found: Measured) -> Iterator[Said]:
@@ -172,8 +175,8 @@ def _disturbed(found: Measured) -> Iterator[Said]:
         yield Said(rule="disk", says=f"{says}: Redis stands still then, for up to 2 s.")
     slow = found.slowlog
     if slow is not None and slow.commands:
-        over = "" if slow.threshold_ms is None else f" of more than {slow.threshold_ms:g} ms"
-        says = f"{many(slow.commands, 'command')} of this run stand in SLOWLOG{over}"
+        over = "" if slow.threshold_ms is None else f" over {slow.threshold_ms:g} ms"
+        says = f"SLOWLOG has {many(slow.commands, 'command')} of this run{over}"
         yield Said(rule="slowlog", says=f"{says}, the longest took {_ms(slow.longest_ms)}.")
 
 

@@ -78,7 +78,7 @@ class Drain(msgspec.Struct, frozen=True, kw_only=True):
     """How long Redis's thread was ready to run and had no processor; known if it runs here."""
     redis_cpu_us_per_task: float
     redis_script_us_per_task: float
-    """Of that, in scripts."""
+    """In scripts, by the clock: if Redis had no processor meanwhile, more than its CPU."""
 
 
 class Idle(msgspec.Struct, frozen=True, kw_only=True):

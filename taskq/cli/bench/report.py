@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable
@@ -13,6 +14,9 @@ from taskq.inspector.doctor import many
 _WIDTH = 80
 _WIDEST = 120
 _INDENT = 10
+_UNIT = re.compile(r"(\d) (%|ms|s|MB|×)(?!\w)")
+"""A figure and its unit, which stay on one line."""
+_GLUE = "\N{NO-BREAK SPACE}"
 
 Row = tuple[Cell, ...]
 
@@ -111,10 +115,12 @@ def _item(text: str) -> None:
 
 def _wrapped(head: str, text: str) -> None:
     width = min(shutil.get_terminal_size().columns, _WIDEST) if is_terminal() else _WIDTH
+    kept = _UNIT.sub(rf"\1{_GLUE}\2", text)
+    following = " " * len(head)
     for one in textwrap.wrap(
-        text, width, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False
+        kept, width, initial_indent=head, subsequent_indent=following, break_on_hyphens=False
     ):
-        line(one)
+        line(one.replace(_GLUE, " "))
 
 
 def _percent(share: float | None) -> int | None:

@@ -13,6 +13,8 @@ from taskq.cli.bench.tasks import stamp
 from taskq.cli.trial.durations import Milliseconds, percentiles
 
 _WARM_UP = 5
+_LEAST = 20
+"""Round trips that are made however long they take."""
 _TIMEOUT_S = 10.0
 
 
@@ -27,7 +29,7 @@ def ping(url: ServerURL, seconds: float) -> Milliseconds:
         connection: Any = raw_connection(url, timeout=_TIMEOUT_S)  # typed poorly in redis-py
         try:
             until = time.perf_counter() + seconds
-            while (began := time.perf_counter()) < until:
+            while (began := time.perf_counter()) < until or len(found) < _LEAST + _WARM_UP:
                 connection.send_command("PING")
                 connection.read_response()
                 found.append((time.perf_counter() - began) * 1_000)
@@ -48,7 +50,8 @@ def idle(trips: int, seconds: float) -> Idle:
     starts: list[float] = []
     results: list[float] = []
     until = time.perf_counter() + seconds
-    while len(results) < trips + _WARM_UP and (len(results) < 2 * _WARM_UP or time.perf_counter() < until):
+    stamp.enqueue().result(timeout=_TIMEOUT_S)  # the inbox starts with it
+    while len(results) < trips and (time.perf_counter() < until or len(results) < _LEAST):
         _pause()
         began = time.monotonic_ns()
         started = stamp.enqueue().result(timeout=_TIMEOUT_S)
@@ -56,9 +59,9 @@ def idle(trips: int, seconds: float) -> Idle:
         starts.append((started - began) / 1e6)
         results.append((ended - began) / 1e6)
     return Idle(
-        trips=len(results) - _WARM_UP,
-        start_ms=percentiles(starts[_WARM_UP:]),
-        result_ms=percentiles(results[_WARM_UP:]),
+        trips=len(results),
+        start_ms=percentiles(starts),
+        result_ms=percentiles(results),
     )
 
 

@@ -8,10 +8,11 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 LOCK = "trial.lock"
 """The file in the directory that the command keeps locked while it lives."""
@@ -42,7 +43,8 @@ def own_directory(command: str) -> Generator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield directory
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        with unhurried():
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextmanager
@@ -55,9 +57,22 @@ def orderly_end() -> Generator[None]:
         sys.exit(128 + number)
 
     signals = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, leave) for number in signals}
+    with _handling(signals, leave):
+        yield
+
+
+@contextmanager
+def unhurried() -> Generator[None]:
+    """Let no second Ctrl-C, or the like, break off what puts things in order; that has to end by itself."""
+    with _handling((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handling(signals: Sequence[signal.Signals], handler: Any) -> Generator[None]:
+    before = {number: signal.signal(number, handler) for number in signals}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

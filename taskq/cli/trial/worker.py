@@ -13,6 +13,7 @@ from pathlib import Path
 
 import taskq
 from taskq.broker.client import Broker
+from taskq.cli.trial.environment import unhurried
 from taskq.cli.trial.guard import DIRECTORY
 from taskq.errors import TaskqError
 from taskq.inspector.processes import processes as list_processes
@@ -78,14 +79,15 @@ class Worker:
         return self._log.read_text(errors="replace").splitlines()[-_LAST_WORDS:]
 
     def stop(self) -> None:
-        """End it, at the latest by force."""
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        """End it, at the latest by force, and wait for that: what it wrote to may be removed afterwards."""
+        with unhurried():
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
 
 
 def _import_path() -> dict[str, str]:
