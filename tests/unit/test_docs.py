@@ -15,6 +15,7 @@ from taskq.inspector.namespace_checks import NAMESPACE_CHECKS
 from taskq.inspector.server_checks import SERVER_CHECKS
 from tests.doctables import DOCS, ROOT, commands
 
+OTHERS = [ROOT / "CHANGELOG.md", ROOT / "deploy" / "README.md"]
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -102,7 +103,7 @@ def test_the_site_and_the_index_name_every_page() -> None:
     assert {page for page in pages if f"({page})" not in index} == {"index.md"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     lost: list[str] = []
     for link in _LINK.findall(_CODE.sub("", page.read_text("utf-8"))):

@@ -129,6 +129,13 @@ def test_each_argument_of_an_app_stands_with_its_default() -> None:
     assert [name for name, row in told.items() if not row["default"] and name != "name"] == []
 
 
+def test_each_variable_stands_with_its_default() -> None:
+    told = list(rows(DOCS / "configuration.md", "variable"))
+
+    assert told
+    assert [row["variable"] for row in told if not row["default"] or not row["meaning"]] == []
+
+
 def test_each_option_of_a_task_stands_with_its_default() -> None:
     told = {name: row["default"] for row in rows(DOCS / "tasks.md", "option") for name in code(row["option"])}
     defaults = {name: param.default for name, param in inspect.signature(options_of).parameters.items()}
