@@ -67,7 +67,7 @@ class AppConfig:
     """Arguments and results above this many bytes go to the store, where the task says nothing; None for none."""
 
     offload_to: str | None = None
-    """The store: `file:///var/lib/taskq/payloads`. All programs of a namespace name the same."""
+    """The store: `file:///var/lib/taskq/payloads`, or `s3://bucket/prefix`; the same for all of a namespace."""
 
     def __post_init__(self) -> None:
         check_name("the namespace", self.namespace)

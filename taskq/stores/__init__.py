@@ -15,7 +15,8 @@ from taskq.errors import ConfigurationError
 NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,200}~[a-z0-9]{1,40}")
 """What an object may be called. No separator, and it is never `.` or `..`: a name leads nowhere else."""
 
-_FORMS = "file:///var/lib/taskq/payloads"
+_FORMS = "file:///var/lib/taskq/payloads, or s3://bucket/prefix?endpoint=https://host without credentials"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # "Bucket naming rules" of the S3 user guide
 
 
 class PayloadStore(Protocol):
@@ -68,20 +69,32 @@ def open_store(url: str, namespace: str) -> PayloadStore:
     """Give the store that `url` names, for the objects of one namespace; it is reached at the first use.
 
     Raises:
-        ConfigurationError: it names none.
+        ConfigurationError: it names none, or takes an extra that is not installed.
     """
-    folder, options = _parse(url)
+    bucket, folder, options = _parse(url)
+    if bucket:
+        from taskq.stores.s3 import S3Store
+
+        endpoint, region = options.get("endpoint"), options.get("region")
+        return S3Store(bucket, folder.strip("/"), namespace, endpoint=endpoint, region=region)
     from taskq.stores.files import FileStore
 
     return FileStore(folder, namespace, durable=options.get("durable", "1") == "1")
 
 
-def _parse(url: str) -> tuple[str, dict[str, str]]:
+def _parse(url: str) -> tuple[str, str, dict[str, str]]:
+    """Give bucket, path and options; the bucket is "" for a folder."""
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    folder = unquote(parts.path)
-    if parts.scheme != "file" or parts.netloc or not folder.startswith("/") or parts.fragment:
-        raise ConfigurationError(f"offload_to={url!r} names no store: write {_FORMS}")
-    if options.keys() - {"durable"} or options.get("durable", "1") not in ("0", "1"):
-        raise ConfigurationError(f"offload_to={url!r}: a folder has one option, durable=0 or durable=1")
-    return folder, options
+    path = unquote(parts.path)
+    if parts.scheme == "s3" and _BUCKET.fullmatch(parts.netloc) and not parts.fragment:
+        known = {"endpoint", "region"}
+    elif parts.scheme == "file" and not parts.netloc and path.startswith("/") and not parts.fragment:
+        known = {"durable"}
+    else:
+        raise ConfigurationError(f"offload_to names no store: write {_FORMS}")
+    if options.keys() - known or options.get("durable", "1") not in ("0", "1"):
+        raise ConfigurationError(
+            f"offload_to={url!r}: options are durable=0 or 1 of a folder, endpoint= and region= of a bucket"
+        )
+    return parts.netloc if parts.scheme == "s3" else "", path, options
