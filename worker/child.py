@@ -54,8 +54,11 @@ EXIT_NOT_LOADED = 3
 _JANITOR_S = 2.0
 """How long the end of a process may wait for payloads to be removed."""
 
-_SWITCH_S = 0.001
-"""How long a task that computes may keep the interpreter while the engine wants it; Python's own 5 ms idle a slot."""
+_SWITCH_S = 0.002
+"""How long a thread may keep the interpreter while others want it: a task that computes while the engine would claim.
+
+Python's own 5 ms idle a slot; 1 ms takes it from the engine amid a batch, again and again.
+"""
 
 
 class Report(msgspec.Struct):
