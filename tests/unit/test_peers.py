@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 import string
+from argparse import Namespace
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.benchmarks.peers import report
+from tests.benchmarks.peers import __main__ as program
+from tests.benchmarks.peers import report, run
 from tests.benchmarks.peers.chart import chart
+from tests.benchmarks.peers.drivers.common import CLOCK_BITS
 from tests.benchmarks.peers.environments import PEERS
 from tests.benchmarks.peers.killing import Outcome, ended, missing, running
+from tests.benchmarks.peers.measure import QUICK, Size, lags_ms
 from tests.benchmarks.peers.measured import Circumstances, Measured, load, number, save, verdicts
 from tests.benchmarks.peers.settings import ALL, OTHERS, SLOTS, TASKQ, Peer
-from tests.benchmarks.peers.stage import DRIVERS, Gauges
+from tests.benchmarks.peers.stage import DRIVERS, Failed, Gauges
 
-WHEN = Circumstances("2026-11-28", "3.11.7", "redis 7.0.15", 2, 3, 0.2, 2.5, 1_500.0)
+WHEN = Circumstances("2026-11-28", "3.11.7", "redis 7.0.15", 2, 3, 1.0, 0.2, 2.5, 1_500.0)
 FIGURES = {
     "drain": 2_000.0,
     "drain worker µs": 400.0,
@@ -146,6 +150,26 @@ def test_a_figure_is_the_median_of_its_rounds() -> None:
     assert measured.median("saq", "drain") == 2.0
 
 
+def test_a_queue_that_does_not_run_fails_the_run_and_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def measure(peer: Peer, folder: Path, size: Size) -> dict[str, float]:
+        asked.append(peer.name)
+        if peer.name == "rq":
+            raise Failed("the worker ended\nModuleNotFoundError: rq")
+        return OURS
+
+    monkeypatch.setattr(run, "measure", measure)
+    whole = run.Run([ALL["taskq"], ALL["rq"], ALL["saq"]], QUICK)
+    whole.figures(2)
+
+    assert asked == ["taskq", "rq", "saq", "taskq", "saq"]
+    assert program.conclude(whole, Namespace(rounds=2, json=False, only=None, peers=None, quick=False)) == 1
+    assert "RQ: the worker ended\nModuleNotFoundError: rq" in capsys.readouterr().err
+
+
 def test_what_runs_when_the_worker_is_killed_is_what_has_begun_and_not_ended() -> None:
     marks = (-1, -2, 1, -3)
 
@@ -153,6 +177,13 @@ def test_what_runs_when_the_worker_is_killed_is_what_has_begun_and_not_ended() -
     assert ended(marks) == {1}
     assert missing((*marks, 2), 3)
     assert not missing((*marks, 2, 3), 3)
+
+
+def test_an_idle_start_is_told_by_its_number_whatever_else_runs_meanwhile() -> None:
+    first, second = 1 << CLOCK_BITS, 2 << CLOCK_BITS
+    again = 1_500_000  # without a number: some task of before that ran a second time
+
+    assert lags_ms([1_000_000, 3_000_000], [again, first | 2_000_000, second | 7_000_000]) == [1.0, 4.0]
 
 
 def test_what_was_spent_is_the_difference_of_two_readings() -> None:
@@ -209,3 +240,12 @@ def test_the_chart_is_a_drawing_by_itself_with_a_bar_for_each_queue() -> None:
 
     assert bars == ["ground", *["ours", "other", "early"] * 2]
     assert "href" not in drawn
+
+
+def test_the_page_and_the_chart_show_what_the_run_has_measured() -> None:
+    """Made by the run, never by hand: `python -m tests.benchmarks.peers --page` after a change of their form."""
+    measured = load()
+    page = report.PAGE.read_text("utf-8")
+
+    assert report.inserted(page, report.render(measured)) == page
+    assert report.CHART.read_text("utf-8") == chart(measured)

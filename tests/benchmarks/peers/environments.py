@@ -42,7 +42,7 @@ def environment(name: str) -> Path:
         RuntimeError: it cannot be installed; with what the installer said.
     """
     requirements = PEERS[name]
-    folder = _home() / name
+    folder = home() / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -60,13 +60,14 @@ def installed(name: str) -> Path | None:
         KeyError: there is no such peer.
     """
     requirements = PEERS[name]
-    folder = _home() / name
+    folder = home() / name
     stamp = folder / _STAMP
     made = stamp.exists() and stamp.read_text() == _state(requirements)
     return folder / "bin" / "python" if made else None
 
 
-def _home() -> Path:
+def home() -> Path:
+    """Where the environments stand."""
     if given := os.environ.get(HOME):
         return Path(given).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "taskq-peers"

@@ -95,5 +95,5 @@ def _until_one_runs(stage: Stage) -> None:
     deadline = time.monotonic() + START_S
     while not running(stage.marks()[-1:]):
         if time.monotonic() > deadline:
-            raise Failed(f"{stage.peer.title}: no task was seen to run")
+            raise Failed("no task was seen to run")
         time.sleep(0.001)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.benchmarks.peers.drivers.common import instant
 from tests.benchmarks.peers.settings import Peer, Phase
 from tests.benchmarks.peers.stage import START_S, Gauges, Stage, private_server
+from tests.support import wait_until
 
 DRAIN_S = 180
 """How long a drain may take before the queue counts as one that does not run."""
 
 FROM, UP_TO = 0.1, 0.95
 """The share of a drain that counts: neither its start, with imports and first connections, nor its end."""
+
+WARM_UP = 20
+"""Enqueued before what is timed, each way: connections are made, scripts are loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +34,12 @@ class Size:
         return max(20, round(count * self.share))
 
 
-FULL = Size(1, 2_000, 200)
 QUICK = Size(0.1, 100, 20)
+
+
+def full(share: float) -> Size:
+    """A run that counts; on a busy machine, of a share of the tasks."""
+    return Size(share, max(200, round(2_000 * share)), 200)
 
 
 @dataclass(slots=True)
@@ -60,8 +70,7 @@ def measure(peer: Peer, folder: Path, size: Size) -> dict[str, float]:
             return Stage(peer, server, folder / name, phase=phase, processes=processes, results=results)
 
         with stage("results") as one:
-            _produce(one, found, size)
-            found.drained("drain", _drain(one, size.of(peer.count) + size.singles))
+            found.drained("drain", _drain(one, _produce(one, found, size)))
             one.settle()
             _idle(one, found, size)
         with stage("no-results", results=False) as one:
@@ -78,15 +87,19 @@ def measure(peer: Peer, folder: Path, size: Size) -> dict[str, float]:
     return found.values
 
 
-def _produce(stage: Stage, found: Figures, size: Size) -> None:
-    """One after the other, then in bulk; the server's memory grows by what a queued task takes."""
-    stage.ask("one", task="empty", count=20)
-    stage.ask("many", task="empty", count=20)
+def _produce(stage: Stage, found: Figures, size: Size) -> int:
+    """One after the other, then in bulk; gives how many there are.
+
+    The server's memory grows by what a queued task takes.
+    """
+    stage.ask("one", task="empty", count=WARM_UP)
+    stage.ask("many", task="empty", count=WARM_UP)
     began = stage.used_memory()
     singles, many = size.singles, size.of(stage.peer.count)
     found.values["single"] = singles / stage.ask("one", task="empty", count=singles)["seconds"]
     found.values["bulk"] = many / stage.ask("many", task="empty", count=many)["seconds"]
     found.values["queued bytes"] = (stage.used_memory() - began) / (singles + many)
+    return 2 * WARM_UP + singles + many
 
 
 def _drain(stage: Stage, count: int) -> Gauges:
@@ -104,8 +117,21 @@ def _idle(stage: Stage, found: Figures, size: Size) -> None:
     """From just before an enqueue to the start of the task, while the worker has nothing else to do."""
     seen = stage.ran()
     began = stage.ask("stamps", count=size.stamps)["began"]
-    starts = stage.marks()[seen : seen + len(began)]
-    lags = [(start - begin) / 1e6 for start, begin in zip(starts, began, strict=True)]
+
+    def all_there() -> bool:
+        return set(range(1, len(began) + 1)) <= {instant(value)[0] for value in stage.marks()[seen:]}
+
+    wait_until(all_there, START_S, "each of the tasks to start")
+    lags = lags_ms(began, stage.marks()[seen:])
     found.values["idle p50 ms"] = statistics.median(lags)
     found.values["idle p99 ms"] = statistics.quantiles(lags, n=100)[98]
     found.values["worker bytes"] = stage.memory()
+
+
+def lags_ms(began: Sequence[int], marks: Sequence[int]) -> list[float]:
+    """How long each enqueue took to become a start, by the number of the task: a queue may run one twice."""
+    starts: dict[int, int] = {}
+    for value in marks:
+        number, at = instant(value)
+        starts.setdefault(number, at)
+    return [(starts[number] - begin) / 1e6 for number, begin in enumerate(began, 1)]

@@ -20,13 +20,18 @@ BULK_OVER = 5
 
 
 class Circumstances(msgspec.Struct, frozen=True):
-    """When and where: the load is the number of processes that wanted a processor, before and at the most."""
+    """When and where.
+
+    `share` is that of the counts in the settings. A load is the number of processes that wanted a processor in
+    the minute before the run, and at the most.
+    """
 
     date: str
     python: str
     server: str
     cores: int
     rounds: int
+    share: float
     load_before: float
     load_most: float
     seconds: float

@@ -79,13 +79,15 @@ def render(measured: Measured) -> str:
 def _header(measured: Measured) -> str:
     at = measured.circumstances
     rounds = "one round" if at.rounds == 1 else f"the median of {at.rounds} rounds"
+    if at.share != 1:
+        rounds += f" of {at.share:.0%} of the tasks"
     lines = (
         f"Measured {at.date}: {rounds}, Python {at.python}, {at.server}, AOF everysec, {at.cores} cores, "
         f"{at.seconds / 60:.0f} minutes. Load before the run {at.load_before:.1f}, at the most {at.load_most:.1f}."
     )
-    if at.load_before > NOISY or at.rounds < 3:
+    if at.load_before > NOISY or at.rounds < 3 or at.share < 1:
         lines += (
-            " **Not a quiet run:** other work had the machine, or there were fewer than three rounds. "
+            " **Not a quiet run:** other work had the machine, or there were fewer than three rounds, or fewer tasks. "
             "Ratios say more than figures here."
         )
     return lines
@@ -168,7 +170,7 @@ def _settings(peer: Peer) -> str:
     started = (
         f"[worker]({peer.started_by}) `{peer.command[0].rpartition('/')[2]} {' '.join(peer.command[1:])}`"
     )
-    return "; ".join([started, *map(_setting, peer.settings)])
+    return "<br>".join([started, *map(_setting, peer.settings)])
 
 
 def _setting(setting: Setting) -> str:
@@ -188,5 +190,7 @@ def _title(peer: Peer) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [heads, ["---"] * len(heads), *rows]
+    cells = [heads, *rows]
+    numbers = [all(row[at][:1].isdigit() for row in cells[1:]) for at in range(len(heads))]
+    lines = [heads, ["---:" if right else "---" for right in numbers], *cells[1:]]
     return [f"| {' | '.join(cells)} |" for cells in lines]

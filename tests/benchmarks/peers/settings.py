@@ -89,8 +89,9 @@ _HUEY = "https://huey.readthedocs.io/en/latest/consumer.html"
 _ARQ = "https://arq-docs.helpmanual.io"
 _TASKIQ = "https://taskiq-python.github.io/guide/cli.html"
 _TASKIQ_REDIS = "https://github.com/taskiq-python/taskiq-redis"
-_SAQ = "https://github.com/tobymao/saq/blob/master/docs"
+_SAQ = "https://github.com/tobymao/saq/blob/master"  # its manual leaves the settings to its docstrings
 _STREAQ = "https://github.com/tastyware/streaq/blob/master/docs"
+_STREAQ_WORKER = "https://github.com/tastyware/streaq/blob/master/streaq/worker.py"
 _DOCKET = "https://github.com/chrisguidry/docket/blob/main/docs/production.md"
 _BULLMQ = "https://docs.bullmq.io"
 _TASKQ = "workers.md"
@@ -252,16 +253,16 @@ OTHERS = (
         name="saq",
         title="SAQ",
         command=("{bin}/saq", "with_saq.settings", "--workers", "{processes}", "--quiet"),
-        started_by=f"{_SAQ}/getting_started.md",
+        started_by=f"{_SAQ}/docs/worker.md",
         settings=(
-            Setting("concurrency", SLOTS, f"{_SAQ}/settings.md"),
-            Setting("concurrency", 4, f"{_SAQ}/settings.md", when="killing"),
-            Setting("timeout", 10, f"{_SAQ}/job.md"),
-            Setting("timeout", 2, f"{_SAQ}/job.md", when="killing"),
-            Setting("retries", 3, f"{_SAQ}/job.md"),
-            Setting("sweep", 60, f"{_SAQ}/worker.md"),
-            Setting("sweep", 1, f"{_SAQ}/worker.md", when="killing"),
-            Setting("batch", 100, f"{_SAQ}/queue.md"),
+            Setting("concurrency", SLOTS, f"{_SAQ}/saq/worker.py"),
+            Setting("concurrency", 4, f"{_SAQ}/saq/worker.py", when="killing"),
+            Setting("timeout", 10, f"{_SAQ}/saq/job.py"),
+            Setting("timeout", 2, f"{_SAQ}/saq/job.py", when="killing"),
+            Setting("retries", 3, f"{_SAQ}/saq/job.py"),
+            Setting("sweep", 60, f"{_SAQ}/saq/worker.py"),
+            Setting("sweep", 1, f"{_SAQ}/saq/worker.py", when="killing"),
+            Setting("batch", 100, f"{_SAQ}/saq/queue/redis.py"),
         ),
         count=8_000,
         bulk="",
@@ -275,8 +276,8 @@ OTHERS = (
         started_by=f"{_STREAQ}/cli.rst",
         settings=(
             Setting("concurrency", SLOTS, f"{_STREAQ}/worker.rst"),
-            Setting("idle_timeout", 60, f"{_STREAQ}/worker.rst"),
-            Setting("idle_timeout", 3, f"{_STREAQ}/worker.rst", when="killing"),
+            Setting("idle_timeout", 60, _STREAQ_WORKER),
+            Setting("idle_timeout", 3, _STREAQ_WORKER, when="killing"),
             Setting("batch", 1_000, f"{_STREAQ}/task.rst"),
         ),
         count=5_000,

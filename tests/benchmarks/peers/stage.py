@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any, Self
 
 import psutil
 
-from tests.benchmarks.peers.environments import environment
+from tests.benchmarks.peers.environments import environment, home
 from tests.benchmarks.peers.settings import TASKQ, Peer, Phase
 from tests.servers import RedisServer
 from tests.support import wait_until
@@ -26,6 +27,9 @@ from tests.workers import ROOT
 DRIVERS = Path(__file__).parent / "drivers"
 START_S = 60
 """How long a producer or a worker may take to come up."""
+
+ANSWER_S = 300
+"""How long a producer may take for what it is asked."""
 
 
 class Failed(Exception):
@@ -92,7 +96,7 @@ class Stage:
             "PATH": f"{self._bin}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": os.pathsep.join([str(DRIVERS), *([str(ROOT)] if peer is TASKQ else [])]),
             "PYTHONDONTWRITEBYTECODE": "",
-            "PYTHONPYCACHEPREFIX": str(folder.parent / "bytecode"),
+            "PYTHONPYCACHEPREFIX": str(home() / "bytecode"),
             "PEER_URL": server.url,
             "PEER_MARKS": str(self._marks),
             "PEER_RESULTS": str(int(results)),
@@ -139,11 +143,16 @@ class Stage:
 
     def _answer(self) -> dict[str, Any]:
         assert self._producer.stdout is not None
-        for line in self._producer.stdout:
-            if line.startswith(b"{"):
-                answer: dict[str, Any] = json.loads(line)
-                return answer
-        raise self._failure("the producer ended")
+        too_long = threading.Timer(ANSWER_S, self._producer.kill)
+        too_long.start()
+        try:
+            for line in self._producer.stdout:
+                if line.startswith(b"{"):
+                    answer: dict[str, Any] = json.loads(line)
+                    return answer
+        finally:
+            too_long.cancel()
+        raise self._failure(f"the producer ended, or took more than {ANSWER_S} s")
 
     # -- the worker
 
@@ -186,7 +195,10 @@ class Stage:
         """PSS of the worker's processes together, in bytes."""
         total = 0
         for process in self._processes():
-            text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+            try:
+                text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # RQ has a child a task
             found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
             assert found, "this system does not tell the PSS"
             total += int(found[1]) * 1024
@@ -249,7 +261,7 @@ class Stage:
 
     def _failure(self, what: str) -> Failed:
         said = self._output.read_text(errors="replace")[-4_000:]
-        return Failed(f"{self.peer.title}: {what}\n{said}")
+        return Failed(f"{what}\n{said}")
 
 
 def private_server(folder: Path) -> RedisServer:

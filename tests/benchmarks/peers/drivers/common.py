@@ -30,8 +30,14 @@ PACE_S = 0.05
 REST_S = 0.05
 """How long a task waits that does nothing but wait."""
 
+CLOCK_BITS = 55
+"""A mark has the clock in these bits, which is enough for a year, and above them a number, 0 where nobody asks."""
+
 ONE_CALL = 1
 """What tasks return: queues that store no None have something to store."""
+
+NAMES = ("empty", "rest", "stamped", "numbered")
+"""The tasks: in a thread or a process by these names, for a loop with an `a` before them."""
 
 Args = tuple[int, ...]
 One = Callable[[str, Args], object]
@@ -44,6 +50,11 @@ _marks = os.open(_MARKS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 def mark(value: int | None = None) -> None:
     """Write down that a task runs: when, or which."""
     os.write(_marks, struct.pack("<q", time.monotonic_ns() if value is None else value))
+
+
+def instant(value: int) -> tuple[int, int]:
+    """Give the number and the nanoseconds of a mark that has both."""
+    return value >> CLOCK_BITS, value & ((1 << CLOCK_BITS) - 1)
 
 
 def marks() -> int:
@@ -62,6 +73,11 @@ def rest() -> int:
     return ONE_CALL
 
 
+def stamped(number: int) -> int:
+    mark(number << CLOCK_BITS | time.monotonic_ns())
+    return ONE_CALL
+
+
 def numbered(number: int) -> int:
     mark(-number)
     time.sleep(PACE_S)
@@ -77,6 +93,11 @@ async def aempty() -> int:
 async def arest() -> int:
     mark()
     await asyncio.sleep(REST_S)
+    return ONE_CALL
+
+
+async def astamped(number: int) -> int:
+    mark(number << CLOCK_BITS | time.monotonic_ns())
     return ONE_CALL
 
 
@@ -170,7 +191,7 @@ def _stamps(one: One, count: int) -> dict[str, list[int]]:
     for at in range(count):
         time.sleep(_pause())
         began.append(time.monotonic_ns())
-        one("empty", ())
+        one("stamped", (at + 1,))
         while marks() <= seen + at:
             time.sleep(0.001)
     return {"began": began}
@@ -182,7 +203,7 @@ async def _astamps(one: Callable[[str, Args], Awaitable[object]], count: int) ->
     for at in range(count):
         await asyncio.sleep(_pause())
         began.append(time.monotonic_ns())
-        await one("empty", ())
+        await one("stamped", (at + 1,))
         while marks() <= seen + at:  # noqa: ASYNC110 - a file wakes nobody
             await asyncio.sleep(0.001)
     return {"began": began}

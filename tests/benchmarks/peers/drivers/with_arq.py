@@ -17,16 +17,19 @@ async def rest(ctx):
     return await common.arest()
 
 
+async def stamped(ctx, number):
+    return await common.astamped(number)
+
+
 async def numbered(ctx, number):
     return await common.anumbered(number)
 
 
+TASKS = (empty, rest, stamped, numbered)
+
+
 class WorkerSettings:
-    functions = (
-        func(empty, keep_result=KEEP_S),
-        func(rest, keep_result=KEEP_S),
-        func(numbered, keep_result=KEEP_S),
-    )
+    functions = tuple(func(task, keep_result=KEEP_S) for task in TASKS)
     redis_settings = REDIS
     keep_result = KEEP_S
     max_jobs = setting("max_jobs")

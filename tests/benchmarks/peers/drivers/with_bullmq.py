@@ -7,7 +7,7 @@ from bullmq import Queue, Worker
 from common import RESULTS, URL, setting
 
 OPTIONS = {} if RESULTS else {"removeOnComplete": True}
-TASKS = {"empty": common.aempty, "rest": common.arest, "numbered": common.anumbered}
+TASKS = {name: getattr(common, f"a{name}") for name in common.NAMES}
 
 
 async def process(job, token):

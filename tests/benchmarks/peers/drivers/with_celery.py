@@ -15,7 +15,7 @@ app.conf.update(
     },
     broker_connection_retry_on_startup=True,
 )
-TASKS = {name: app.task(getattr(common, name), name=name) for name in ("empty", "rest", "numbered")}
+TASKS = {name: app.task(getattr(common, name), name=name) for name in common.NAMES}
 
 
 def produce():

@@ -19,11 +19,15 @@ async def rest() -> int:
     return await common.arest()
 
 
+async def stamped(number: int) -> int:
+    return await common.astamped(number)
+
+
 async def numbered(number: int) -> int:
     return await common.anumbered(number)
 
 
-tasks = [empty, rest, numbered]
+tasks = [empty, rest, stamped, numbered]
 TASKS = {task.__name__: task for task in tasks}
 
 

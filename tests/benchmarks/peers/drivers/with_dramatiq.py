@@ -16,10 +16,7 @@ if RESULTS:
     broker.add_middleware(Results(backend=RedisBackend(url=URL)))
 dramatiq.set_broker(broker)
 OPTIONS = {"store_results": True} if RESULTS else {}
-TASKS = {
-    name: dramatiq.actor(getattr(common, name), actor_name=name, **OPTIONS)
-    for name in ("empty", "rest", "numbered")
-}
+TASKS = {name: dramatiq.actor(getattr(common, name), actor_name=name, **OPTIONS) for name in common.NAMES}
 
 
 def produce():

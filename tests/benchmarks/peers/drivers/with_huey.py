@@ -5,7 +5,7 @@ from common import RESULTS, URL
 from huey import RedisHuey
 
 huey = RedisHuey("bench", url=URL, results=RESULTS)
-TASKS = {name: huey.task(name=name)(getattr(common, name)) for name in ("empty", "rest", "numbered")}
+TASKS = {name: huey.task(name=name)(getattr(common, name)) for name in common.NAMES}
 
 
 def produce():

@@ -9,7 +9,7 @@ CONNECTION = Redis.from_url(URL)
 QUEUE = Queue("default", connection=CONNECTION)
 OPTIONS = {"result_ttl": 500 if RESULTS else 0, "retry": Retry(max=setting("retry_max"))}
 
-empty, rest, numbered = common.empty, common.rest, common.numbered
+empty, rest, stamped, numbered = common.empty, common.rest, common.stamped, common.numbered
 
 
 def work():

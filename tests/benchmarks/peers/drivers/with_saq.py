@@ -16,13 +16,17 @@ async def rest(ctx):
     return await common.arest()
 
 
+async def stamped(ctx, *, number):
+    return await common.astamped(number)
+
+
 async def numbered(ctx, *, number):
     return await common.anumbered(number)
 
 
 settings = {
     "queue": queue,
-    "functions": [empty, rest, numbered],
+    "functions": [empty, rest, stamped, numbered],
     "concurrency": setting("concurrency"),
     "timers": {"sweep": setting("sweep")},
 }

@@ -7,7 +7,7 @@ from streaq import Worker
 worker = Worker(redis_url=URL, concurrency=setting("concurrency"), idle_timeout=setting("idle_timeout"))
 TASKS = {
     name: worker.task(name=name, ttl=300 if RESULTS else 0, silent=True)(getattr(common, f"a{name}"))
-    for name in ("empty", "rest", "numbered")
+    for name in common.NAMES
 }
 
 

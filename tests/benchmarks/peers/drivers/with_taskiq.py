@@ -12,9 +12,7 @@ broker = RedisStreamBroker(
 )
 if RESULTS:
     broker = broker.with_result_backend(RedisAsyncResultBackend(URL, result_ex_time=3_600))
-TASKS = {
-    name: broker.task(task_name=name)(getattr(common, f"a{name}")) for name in ("empty", "rest", "numbered")
-}
+TASKS = {name: broker.task(task_name=name)(getattr(common, f"a{name}")) for name in common.NAMES}
 
 
 async def main():

@@ -10,6 +10,7 @@ OPTIONS = {} if RESULTS else {"result_ttl": 0}
 TASKS = {
     "empty": app.task(name="empty", **OPTIONS)(common.empty),
     "rest": app.task(name="rest", **OPTIONS)(common.arest),
+    "stamped": app.task(name="stamped", **OPTIONS)(common.stamped),
     "numbered": app.task(name="numbered", **OPTIONS)(common.numbered),
 }
 
