@@ -409,3 +409,18 @@ def test_a_payload_that_is_gone_fails_its_task_at_once(tmp_path: Path, kind: str
         assert handle.status() is State.FAILED
         with pytest.raises(TaskFailed, match="PayloadMissing"):
             handle.result()
+
+
+def test_what_is_secret_is_masked_wherever_it_lies(tmp_path: Path) -> None:
+    app = shop(tmp_path)
+
+    @app.task(max_retries=0)
+    def log_in(password: str, data: bytes) -> None:
+        raise ValueError(f"{password} is wrong")
+
+    with app.testing() as t:
+        handle = log_in.enqueue("swordfish", BIG)
+        t.run()
+        with pytest.raises(TaskFailed, match="<secret> is wrong") as caught:
+            handle.result()
+        assert "swordfish" not in caught.value.traceback
