@@ -63,7 +63,8 @@ def test_a_task_that_another_process_knows_goes_round_until_that_one_has_it(tmp_
         stranger = yard.worker("quick")
         with knows.paused():
             handles = [yard.send("deadly.work", 0) for _ in range(5)]
-            wait_until(lambda: yard.states(handles) == {"scheduled": 5})
+            # The claim that it left behind its BLPOP may be given one; what else comes goes round.
+            wait_until(lambda: yard.states(handles).get("scheduled", 0) >= 4)
 
         assert yard.wait_ended(handles, timeout=25) == {"succeeded": 5}
         assert {handle.result() for handle in handles} == {1}
