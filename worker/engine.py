@@ -15,17 +15,15 @@ from functools import partial
 from typing import Any
 
 from taskq.broker.command import Command
-from taskq.broker.commands.working import Batch, Beat, ClaimRefused, released
+from taskq.broker.commands.working import Batch, Beat, ClaimRefused, parse_rest, released
 from taskq.broker.conversation import pause_after
 from taskq.broker.faults import DRIVER_ERRORS, Action, Fault
 from taskq.broker.namespace import Namespace
-from taskq.frame import READS_FRAME
-from taskq.signing import KNOWS_KEY
 from taskq.worker.channel import Channel
 from taskq.worker.holdings import NUDGE_S, Holdings
 from taskq.worker.intake import Intake
 from taskq.worker.job import Job
-from taskq.worker.ledger import Ledger
+from taskq.worker.ledger import Ledger, say_parked
 from taskq.worker.life import Life
 from taskq.worker.link import Link
 from taskq.worker.testimony import Testimony
@@ -144,7 +142,8 @@ class Engine:
         assert self._link.blocking is not None
         self._selector.register(self._link.blocking, selectors.EVENT_READ, self._token)
         if self._life.process:
-            self._end_seq()
+            while not self._end_seq() and not self._finished():
+                pass  # until then, a claim that the lost connection left at the server may give a task to nobody
         else:
             self._begin_life()
         self._empty = False
@@ -200,7 +199,7 @@ class Engine:
             outcomes = [verdict.words(job) for job, verdict in sent]
             asked.append((self._life.settle(outcomes), self._holdings.settled))
         if room > 0:
-            asked.append((self._life.claim(room), self._claimed))
+            asked.append((self._life.claim(room), self._looked))
         if self._life.must_beat(self._testimony, now):
             asked.append((self._life.beat(now), self._beaten))
         asked += self._chores
@@ -228,6 +227,11 @@ class Engine:
 
     # -- replies
 
+    def _looked(self, batch: Batch | Exception) -> None:
+        self._claimed(batch)
+        if self._burst and isinstance(batch, Batch) and not batch.tasks and self._holdings.empty:
+            self.stop()
+
     def _claimed(self, batch: Batch | Exception, *, wanted: bool = True) -> None:
         if isinstance(batch, ClaimRefused):
             self._life.doubt()
@@ -235,24 +239,30 @@ class Engine:
             return
         if isinstance(batch, Exception):
             raise batch
-        self._life.claimed(bool(batch.tasks))
         now = time.monotonic()
         self._namespace.hear(batch.now_ms)
         self._due = now + (batch.due_ms + 1) / 1_000 if batch.due_ms is not None else 0.0
         self._empty = not batch.tasks
-        if batch.tasks and wanted:
-            self._take(batch, now)
-        elif batch.tasks:
+        if batch.tasks:
+            self._given(batch, wanted)
+            return
+        self._life.claimed(False)
+
+    def _given(self, batch: Batch, wanted: bool) -> None:
+        self._life.claimed(True)
+        if wanted:
+            self._take(batch)
+        else:
             back = [released(claimed) for claimed in batch.tasks]
             self._chores.append((self._life.settle(back), _nothing))
-        elif self._burst and self._holdings.empty:
-            self.stop()
 
-    def _take(self, batch: Batch, now: float) -> None:
+    def _take(self, batch: Batch) -> None:
         life = self._life
-        taken = self._intake.take(batch.tasks, life.process, self._holdings.epoch, now)
+        taken = self._intake.take(batch.tasks, life.process, self._holdings.epoch, time.monotonic())
         for claimed, task in taken.unknown:
-            self._chores.append((life.park(claimed.id, claimed.g, task), partial(_parked, claimed.id, task)))
+            self._chores.append(
+                (life.park(claimed.id, claimed.g, task), partial(say_parked, claimed.id, task))
+            )
         if taken.unreadable:
             self._chores.append((life.settle(taken.unreadable), _nothing))
         self._holdings.judge(taken.verdicts)
@@ -309,9 +319,12 @@ class Engine:
 
     def _sleep(self, now: float) -> None:
         holdings, link = self._holdings, self._link
-        if self._empty and not link.blocked and not self._stopping and holdings.room() > 0:
-            link.block(self._life.claim_behind())
-            self._stood_still = False
+        if self._empty and not self._stopping and holdings.room() > 0:
+            if not link.blocked:
+                link.block()
+            if holdings.empty and not link.followed:  # a task may hold the interpreter, and this up for long
+                link.follow(self._life.claim_behind())
+                self._stood_still = False
         timeout = self._timeouts.next_check(now, self._life.beat_s)
         if holdings.jobs_wait:
             timeout = min(timeout, NUDGE_S)
@@ -358,39 +371,27 @@ class Engine:
         token, batch = self._link.token()
         self._empty = False
         free = not self._stopping and self._holdings.room() > 0
-        if self._life.woken() and isinstance(batch, Batch):
-            self._claimed(batch, wanted=free and not self._stood_still)
-            self._handed_over = bool(batch.tasks) and not self._chores
+        if self._life.woken() and isinstance(batch, Batch) and batch.tasks:
+            wanted = free and not self._stood_still
+            if wanted and any(parse_rest(claimed.rest).expires_ms for claimed in batch.tasks):
+                return  # the reply may have lain here for long: the next claim, a repeat, knows what time it is
+            self._given(batch, wanted)
+            self._handed_over = not self._chores
+        elif token is None:
+            self._rest(0.5)  # a key of a wrong type, maybe: a sweep moves it aside
         elif token and not self._stopping and not free:
             # No slot is free: a claim of nothing leaves the token to a neighbour, if there is work.
             self._end_seq()
             self._empty = True
 
-    def _end_seq(self) -> None:
+    def _end_seq(self) -> bool:
         (reply,) = self._link.exchange([self._life.end_seq()])
         if isinstance(reply, Fault):
             self._failed(reply)
-        else:
-            # It has tasks if it repeats a claim that gave some.
-            self._claimed(reply, wanted=self._holdings.room() > 0)
-
-
-_warned: set[str] = set()
-"""Tasks of other apps that were warned of."""
-
-
-def _parked(id: str, task: str, answer: str) -> None:
-    if task.startswith((KNOWS_KEY, READS_FRAME)):
-        return  # the intake has said it
-    if answer == "a" and task not in _warned:
-        _warned.add(task)
-        log.warning(
-            "task %s is not of this app, though its queue is served here: each such task costs a second; "
-            "give every app a queue or a namespace of its own",
-            task,
-        )
-    if answer == "p":
-        log.warning("task %s (%s) is unknown to every live worker: parked until one registers it", id, task)
+            return False
+        # It has tasks if it repeats a claim that gave some.
+        self._claimed(reply, wanted=self._holdings.room() > 0)
+        return True
 
 
 def _nothing(_reply: Any) -> None:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 
 from taskq.broker.commands.working import Answer, Kind
+from taskq.frame import READS_FRAME
+from taskq.signing import KNOWS_KEY
 from taskq.worker.job import Job
 from taskq.worker.verdict import Verdict
 
@@ -80,3 +82,22 @@ def _say(job: Job, verdict: Verdict) -> None:
         log.error(
             "%s %s failed for good: it gave itself back by nack() once too often", job.task.name, job.id
         )
+
+
+_warned: set[str] = set()
+"""Tasks of other apps that were warned of."""
+
+
+def say_parked(id: str, task: str, answer: str) -> None:
+    """Tell of a task that is unknown here, or cannot be read; `answer` is what `park` said of it."""
+    if task.startswith((KNOWS_KEY, READS_FRAME)):
+        return  # the intake has said it
+    if answer == "a" and task not in _warned:
+        _warned.add(task)
+        log.warning(
+            "task %s is not of this app, though its queue is served here: each such task costs a second; "
+            "give every app a queue or a namespace of its own",
+            task,
+        )
+    if answer == "p":
+        log.warning("task %s (%s) is unknown to every live worker: parked until one registers it", id, task)

@@ -48,7 +48,7 @@ class Link:
         for connection in (self._commands, self.blocking):
             if connection is not None:
                 connection.close()
-        self._commands = self.blocking = None
+        self._commands = self.blocking = self._behind = None
         self.blocked = False
 
     def exchange(self, commands: Sequence[Command[Any]]) -> list[Any]:
@@ -91,27 +91,36 @@ class Link:
             raise reply.error
         return reply
 
-    def block(self, behind: Command[Any]) -> None:
-        """Ask for a token; the reply makes `blocking` readable.
-
-        The server does what stands `behind` once the wait is over, so that both replies come in one trip.
-        """
+    def block(self) -> None:
+        """Ask for a token; the reply makes `blocking` readable."""
         assert self.blocking is not None
-        seconds = round(BLOCK_S * random.uniform(0.8, 1.2), 2)
-        self.blocking.send(("BLPOP", *self._wake, seconds), behind.words())
-        self.blocked, self._behind = True, behind
+        self.blocking.send(("BLPOP", *self._wake, round(BLOCK_S * random.uniform(0.8, 1.2), 2)))
+        self.blocked = True
 
-    def token(self) -> tuple[bool, Any]:
+    def follow(self, command: Command[Any]) -> None:
+        """Have the server do this once the wait for a token is over, so that both replies come in one trip."""
+        assert self.blocking is not None
+        self.blocking.send(command.words())
+        self._behind = command
+
+    @property
+    def followed(self) -> bool:
+        """True while a command stands behind the BLPOP."""
+        return self._behind is not None
+
+    def token(self) -> tuple[bool | None, Any]:
         """Read the replies to `block`: True for a token, False if its time was over; and to what stood behind.
 
-        None in place of one that was refused: who asks again learns why.
+        None in place of one that was refused, or not asked for: who asks again learns why.
         """
         assert self.blocking is not None
-        assert self._behind is not None
         self.blocked = False
-        token = self.blocking.read() is not None
-        reply = self.blocking.read_or_error()
-        return token, None if isinstance(reply, Refusal) else _decoded(self._behind, reply)
+        token, behind = self.blocking.read_or_error(), self._behind
+        reply = None
+        if behind is not None:
+            self._behind, reply = None, self.blocking.read_or_error()
+            reply = None if isinstance(reply, Refusal) else _decoded(behind, reply)
+        return None if isinstance(token, Refusal) else token is not None, reply
 
 
 def _decoded(command: Command[Any], reply: Any) -> Any:

@@ -23,6 +23,14 @@ def work(seconds: float) -> int:
 
 
 @app.task
+def hold(before: float, seconds: float) -> None:
+    """It sleeps, and then lets nothing else in its process run, as some C code does."""
+    with noted():
+        time.sleep(before)
+        ctypes.PyDLL(None).usleep(round(seconds * 1e6))
+
+
+@app.task
 async def awork(seconds: float) -> int:
     with noted():
         await asyncio.sleep(seconds)

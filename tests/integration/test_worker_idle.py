@@ -118,6 +118,77 @@ def test_a_claim_behind_a_blpop_may_be_lost_and_so_may_its_reply(tmp_path: Path,
         assert yard.leftovers() == []
 
 
+def test_what_expires_while_its_process_stands_still_is_not_started(tmp_path: Path) -> None:
+    """The reply of the claim has lain there meanwhile, and says what time it was then."""
+    with Yard(tmp_path) as yard:
+        worker = idle_worker(yard)
+        [process], [child] = [one.id for one in yard.processes(worker)], worker.children()
+        os.kill(child, signal.SIGSTOP)
+        handle = yard.send("deadly.work", 0, expires=0.5)
+        given_to(yard, handle, process)
+        begun = time.monotonic()
+        wait_until(lambda: time.monotonic() > begun + 0.7)
+        os.kill(child, signal.SIGCONT)
+
+        assert yard.wait_ended([handle]) == {"expired": 1}
+        assert yard.ledger.starts(handle.id) == []
+        assert worker.stop() == 0
+        assert yard.leftovers() == []
+
+
+def test_what_falls_due_after_its_process_stood_still_is_not_late(tmp_path: Path) -> None:
+    with Yard(tmp_path) as yard:
+        worker = idle_worker(yard)
+        [child] = worker.children()
+        os.kill(child, signal.SIGSTOP)
+        begun = time.monotonic()
+        handle = yard.send("deadly.work", 0, delay=1.5)
+        wait_until(lambda: time.monotonic() > begun + 1.4)
+        os.kill(child, signal.SIGCONT)
+
+        assert handle.result(timeout=10) == 1
+        assert time.monotonic() - begun < 1.5 + 0.7, "it was due 100 ms after the process went on"
+        assert worker.stop() == 0
+        assert yard.leftovers() == []
+
+
+def test_a_process_that_is_held_up_by_its_task_takes_no_other_from_an_idle_neighbour(tmp_path: Path) -> None:
+    with Yard(tmp_path) as yard:
+        workers = [yard.worker("deadly", concurrency=2) for _ in range(2)]
+        held = yard.send("deadly.hold", 0.3, 3.0)
+        yard.ledger.wait("start", held.id)
+        begun = time.monotonic()
+        wait_until(lambda: time.monotonic() > begun + 0.5)
+
+        quick = [yard.send("deadly.work", 0) for _ in range(3)]
+
+        assert yard.wait_ended(quick, timeout=2) == {"succeeded": 3}
+        assert held.status() is State.RUNNING
+        yard.wait_ended([held])
+        for worker in workers:
+            assert worker.stop() == 0
+        assert yard.leftovers() == []
+
+
+def test_a_token_list_of_a_wrong_type_is_no_hot_loop(tmp_path: Path) -> None:
+    with Yard(tmp_path) as yard:
+        worker = idle_worker(yard)
+        yard.server.call("SET", yard.app.broker.keys[0].wake("default"), "no list")
+        with yard.server.client() as client:
+
+            def connections() -> int:
+                return int(cast("dict[str, int]", client.info("stats"))["total_connections_received"])
+
+            before = connections()
+            assert yard.send("deadly.work", 0).result(timeout=10) == 1
+            begun = time.monotonic()
+            wait_until(lambda: time.monotonic() > begun + 2)
+
+            assert connections() - before < 10
+        assert len(worker.says("no answer from")) == 0
+        assert worker.stop() == 0
+
+
 def test_a_server_that_has_forgotten_its_scripts_is_asked_again(tmp_path: Path) -> None:
     with Yard(tmp_path) as yard:
         worker = idle_worker(yard)
