@@ -110,7 +110,9 @@ def _play(
     sent = _enqueue(files)
     enqueued = time.monotonic()
     handles: list[TaskHandle[Any]] = [hopeless, *(one.handle for one in sent)]
-    stage.say(f"enqueued     {len(handles):,} tasks in {enqueued - began:.2f} s")
+    stage.say(
+        f"enqueued     {len(handles):,} tasks in {enqueued - began:.2f} s: one a file, and one that always fails"
+    )
     paths = {one.handle.id: os.fsdecode(one.path) for one in sent}
     with stage.bar("with taskq", len(handles)) as advance:
         follow(handles, worker, killer, advance, lambda: _tell_of_death(killer, paths, stage))
