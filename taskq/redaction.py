@@ -19,7 +19,7 @@ PATTERNS = (
     "*passwd*",
     "*passphrase*",
     "*secret*",
-    "*token*",
+    "*token",
     "*api_key*",
     "*apikey*",
     "*private_key*",
@@ -27,7 +27,11 @@ PATTERNS = (
     "*credential*",
     "*cookie*",
 )
-"""Names whose values are not shown where an app says nothing: as in a shell, in any case, `-` being `_`."""
+"""Names whose values are not shown where an app says nothing: as in a shell, in any case, `-` being `_`.
+
+What is counted in tokens (`max_tokens`), their types and their makers (`tokenizer`) are no secrets, so `token` is at
+the end of a name.
+"""
 
 Marks = Sequence[int | str]
 """Which arguments of a call are secret, as its message says it: places from 0 on, and names.
@@ -43,11 +47,22 @@ _MOST_PATTERNS, _LONGEST_PATTERN = 100, 200  # of those that a message brings
 SHORTEST = 4
 """Values below this many characters are not looked for in texts: they stand there by chance."""
 
+_SHORT = 8
+"""Values below this many characters are looked for where they are not part of a longer word or number."""
+
 _LONG_LINE = 12  # a line of a value in several lines is looked for by itself from this length on
 _DEEPEST = 64
 _MOST = 100_000
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 _SEQUENCES = (list, tuple, set, frozenset)
+_COMMON = frozenset({type(None), bool, int, float})
+_WORDS = frozenset({"true", "false", "none", "null"})
+
+_OPEN, _NAMED, _DECLARED = range(3)
+"""What is known of a value in a search: nothing, that a name hides it, that it was declared to be secret."""
+
+_PYDANTIC = re.compile(r", input_value=.{0,1000}?, input_type=[\w.]+(?=\])", re.DOTALL)
+"""Where pydantic's errors quote what they were given, cut in its middle: pieces of a secret would not be known."""
 
 
 def is_marked(argument: int | str, marks: Marks) -> bool:
@@ -120,28 +135,51 @@ class Redaction:
             return value
         if kind is dict:
             return said
-        return _Shown(f"{kind.__qualname__}({', '.join(f'{name}={item!r}' for name, item in said.items())})")
+        unsaid = _unsaid(value)
+        fields = [f"{name}={item!r}" for name, item in said.items() if name not in unsaid]
+        return _Shown(f"{kind.__qualname__}({', '.join(fields)})")
 
-    def veil(self, args: Sequence[Any], kwargs: Mapping[str, Any], marks: Marks) -> Veil:
-        """Give what hides a call's secret values in texts. Of huge arguments the first 100,000 parts are looked at."""
+    def veil(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        marks: Marks,
+        named: Marks = (),
+        besides: Iterable[Any] = (),
+    ) -> Veil:
+        """Give what hides a call's secret values in texts. Of huge arguments the first 100,000 parts are looked at.
+
+        `named` are those of `marks` that are secret by their name alone: of these, numbers and words as `true` stay
+        in texts, where they stand by chance. `besides` are values that count as named, a Secret as ever.
+        """
         search = _Search(self.hides)
+
+        def known(argument: int | str) -> int:
+            return (
+                (_NAMED if is_marked(argument, named) else _DECLARED) if is_marked(argument, marks) else _OPEN
+            )
+
         for place, arg in enumerate(args):
-            search.look(arg, is_marked(place, marks))
+            search.look(arg, known(place))
         for name, arg in kwargs.items():
-            search.look(arg, is_marked(name, marks) or self.hides(name))
+            search.look(arg, known(name) or (_NAMED if self.hides(name) else _OPEN))
+        for value in besides:
+            search.look(value, _NAMED)
         return Veil(search.found) if search.found else NO_VEIL
 
 
 class Veil:
-    """Hides values in texts, as they are, as Python and as JSON write them."""
+    """Hides values in texts, as they are, as Python, JSON and URLs write them."""
 
     def __init__(self, values: Iterable[Any] = ()) -> None:
         self._texts = {text for value in values for text in _forms(value) if len(text) >= SHORTEST}
 
     def over(self, text: str) -> str:
         """Give `text` with a mask in place of each value that stands in it."""
+        if self._texts and "input_value=" in text:
+            text = _PYDANTIC.sub("", text)
         found = sorted((value for value in self._texts if value in text), key=len, reverse=True)
-        return re.sub("|".join(map(re.escape, found)), MASK, text) if found else text
+        return re.sub("|".join(map(_sought, found)), MASK, text) if found else text
 
 
 NO_VEIL = Veil()
@@ -176,26 +214,26 @@ class _Search:
         self._hides = hides
         self._parts = _MOST
 
-    def look(self, value: Any, hidden: bool, left: int = _DEEPEST) -> None:
+    def look(self, value: Any, known: int, left: int = _DEEPEST) -> None:
         self._parts -= 1
         if self._parts < 0 or not left:
             return
         kind = cast("type[object]", type(value))
         if kind is Secret:
-            self.look(revealed(value), True, left - 1)
+            self.look(revealed(value), _DECLARED, left - 1)
         elif isinstance(value, Enum):
-            self.look(value.value, hidden, left - 1)
+            self.look(value.value, known, left - 1)
         elif kind in _PLAIN:
-            if hidden:
+            if known == _DECLARED or (known and not _by_chance(value)):
                 self.found.append(value)
         elif kind in _SEQUENCES:
             for item in cast("Iterable[Any]", value):
-                self.look(item, hidden, left - 1)
+                self.look(item, known, left - 1)
         else:
             named: dict[Any, Any] = value if issubclass(kind, dict) else _fields(value)
             for name, item in named.items():
-                self.look(item, hidden or self._hides(name), left - 1)
-            if hidden and not named:
+                self.look(item, known or (_NAMED if self._hides(name) else _OPEN), left - 1)
+            if known and not named:
                 self.found.append(value)
 
 
@@ -244,6 +282,36 @@ def _fields(value: Any) -> dict[str, Any]:
     return found
 
 
+def _unsaid(value: Any) -> set[str]:
+    """Give the fields that a dataclass, a model or an attrs class leaves out of its repr."""
+    kind = cast("type[object]", type(value))
+    fields: Mapping[str, Any] = getattr(kind, "__dataclass_fields__", {}) or getattr(
+        kind, "__pydantic_fields__", {}
+    )
+    attributes: Iterable[Any] = getattr(kind, "__attrs_attrs__", ())
+    every = fields or {attribute.name: attribute for attribute in attributes}
+    return {name for name, field in every.items() if field.repr is False}
+
+
+def _by_chance(value: Any) -> bool:
+    """Whether a value may stand in any text, and is hardly a secret: a number, or `true`."""
+    return type(value) in _COMMON or (isinstance(value, str) and value.strip().lower() in _WORDS)
+
+
+def _sought(value: str) -> str:
+    """Give the pattern that finds a value in a text."""
+    pattern = re.escape(value)
+    if len(value) >= _SHORT:
+        return pattern
+    # What precedes it may be escaped: `\n` or `%40`.
+    before = r"(?:(?<![0-9A-Za-z])|(?<=\\[nrt])|(?<=%[0-9A-F]{2}))" if _is_word(value[0]) else ""
+    return before + pattern + (r"(?![0-9A-Za-z])" if _is_word(value[-1]) else "")
+
+
+def _is_word(character: str) -> bool:
+    return character.isascii() and character.isalnum()
+
+
 def _forms(value: Any) -> Iterator[str]:
     """Give the texts by which a value may stand in another text."""
     if value is None or isinstance(value, bool):
@@ -255,7 +323,14 @@ def _forms(value: Any) -> Iterator[str]:
         text = str(value)
     except Exception:  # noqa: BLE001 - an int of thousands of digits, or a stranger's __str__
         return
+    from urllib.parse import quote, quote_plus
+
     yield text
     yield repr(text)[1:-1]
-    yield json.dumps(text)[1:-1]
+    yield repr(text.encode("utf-8", "replace"))[2:-1]
+    for ascii_only in (True, False):
+        yield json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+    yield quote(text, errors="replace")
+    yield quote(text, safe="", errors="replace")
+    yield quote_plus(text, errors="replace")
     yield from (line for line in text.splitlines() if len(line) >= _LONG_LINE)

@@ -125,7 +125,11 @@ class CallCodec:
 
     def veil_of(self, args: Sequence[Any], kwargs: Mapping[str, Any], marks: Marks | None, /) -> Veil:
         """As `veil`, of arguments that are read already."""
-        return self.redaction.veil(args, kwargs, self._all_marks(marks))
+        plan, hides = self._plan, self.redaction.hides
+        declared = plan.marks(lambda _: False)
+        named = [mark for mark in plan.marks(hides) if mark not in declared]
+        besides = plan.defaults(len(args), kwargs, hides)
+        return self.redaction.veil(args, kwargs, self._all_marks(marks), named, besides)
 
     def shown(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], marks: Marks | None = None

@@ -60,6 +60,8 @@ def _validated(validate: Any, value: Any) -> Any:
     try:
         return validate(value, by_alias=True, by_name=True)
     except ValidationError as error:
-        faults = error.errors(include_url=False)
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
         text = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
-        raise ValueError(text) from error
+        raise ValueError(
+            text
+        ) from None  # for pydantic's own text quotes what it was given, cut in its middle

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from inspect import Parameter, Signature
 from itertools import takewhile
 from typing import Any
@@ -12,6 +12,7 @@ from taskq.codec.hints import anything, name_of, resolved_signature
 from taskq.codec.slots import OPEN, Inexpressible, Slot, slot_of
 from taskq.errors import ArgumentMismatch, ConfigurationError
 from taskq.redaction import ALL_NAMES
+from taskq.secret import Secret
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _NAMED = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
@@ -89,6 +90,16 @@ class Plan:
             if each.kind is Parameter.VAR_KEYWORD:
                 marks.append(ALL_NAMES)
         return marks
+
+    def defaults(self, count: int, names: Container[str], hides: Callable[[object], bool]) -> list[Any]:
+        """Give the defaults that are secret and stand, where a call has `count` arguments by place and those names."""
+        return [
+            Secret(each.default) if slot.secret else each.default
+            for place, (each, slot) in enumerate(self._placed)
+            if each.default is not Parameter.empty
+            and (slot.secret or hides(each.name))
+            and (each.name not in names and not (each.kind in _POSITIONAL and place < count))
+        ]
 
     def label(self, index: int) -> str:
         """Name the positional argument at `index`, as messages do."""

@@ -23,6 +23,11 @@ class Delivery(msgspec.Struct, frozen=True):
     error: BaseException | None = None
     committed: bool = False
     """True if it counts; False if the process had died, or lost its lease, before it could say so."""
+    text: str = ""
+    """All of that as it is shown: what is secret in it is masked."""
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 class Chaos:
@@ -71,5 +76,7 @@ class Chaos:
         if verdict.kind is Kind.SUCCEEDED:
             data = decode_outcome(verdict.outcome).result
             result = None if data is None else job.task.codec.decode_result(data, trusted=True)
-        self.deliveries.append(Delivery(result, verdict.error, committed))
+        shown = job.task.codec.redaction.shown(result)
+        text = job.veil().over(f"Delivery(result={shown!r}, error={verdict.error!r}, committed={committed})")
+        self.deliveries.append(Delivery(result, verdict.error, committed, text))
         return committed

@@ -7,10 +7,12 @@ import json
 import logging
 from enum import Enum
 from typing import Any, NamedTuple
+from urllib.parse import quote, quote_plus
 
+import attrs
 import msgspec
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from taskq import Middleware, Secret, TaskContext, TaskFailed, TaskQ, current_task
 from taskq.config import AppConfig, from_environment
@@ -294,3 +296,162 @@ def test_a_failing_assertion_of_a_test_shows_no_secret() -> None:
         assert "log_in('ann', password='<secret>', code='<secret>')" in str(caught.value)
         assert t.assert_enqueued(log_in, "ann", "hunter2", Secret("hunter2")).kwargs["password"] == "hunter2"
         t.run()
+
+
+class User(BaseModel):
+    name: str
+    age: int
+    password: str
+
+
+PASSWORD = "Tr0ub4dor&3-" + "".join(f"{n:03}x" for n in range(20))
+
+
+def test_an_error_of_pydantics_shows_no_piece_of_a_secret(caplog: pytest.LogCaptureFixture) -> None:
+    app = TaskQ("shop")
+
+    @app.task(max_retries=0)
+    def typed(user: User) -> None: ...
+
+    @app.task(max_retries=0)
+    def inside(data: dict[str, str]) -> None:
+        User.model_validate(data)
+
+    data = {"name": "ann", "password": PASSWORD}
+    with app.testing() as t:
+        for handle in (app.enqueue(typed.name, data), inside.enqueue(data)):
+            t.run()
+            with pytest.raises(TaskFailed, match=r"age(: |\n +)Field required") as caught:
+                handle.result()
+            said = str(caught.value) + caught.value.traceback
+            assert "Tr0ub" not in said
+            assert "019x" not in said
+    assert "Field required" in caplog.text
+    assert "Tr0ub" not in caplog.text
+    assert "019x" not in caplog.text
+
+
+def test_what_pydantic_quotes_is_left_out_and_the_rest_of_its_text_is_there() -> None:
+    text = (
+        "2 errors\na\n  Bad [type=x, input_value='ab, c]...d', input_type=str]\n"
+        "  See x\nb\n  Bad [type=y, input_value=1, input_type=int]"
+    )
+    assert Veil(["hunter2"]).over(text) == "2 errors\na\n  Bad [type=x]\n  See x\nb\n  Bad [type=y]"
+    assert NO_VEIL.over(text) == text
+
+
+def test_a_name_alone_hides_no_number_and_no_common_word_in_texts() -> None:
+    call = {"password": 4096, "secret": "true", "cookie": [None, "None", 1.25]}
+    assert DEFAULT.veil([], call, ()) is NO_VEIL
+    declared = DEFAULT.veil([Secret(4096), "true"], {}, [1])
+    assert declared.over("4096 true") == "<secret> <secret>"
+
+
+def test_what_a_task_counts_in_tokens_is_shown() -> None:
+    app = TaskQ("shop")
+
+    @app.task(max_retries=0)
+    def toks(prompt: str, max_tokens: int = 4096, tokenizer: str = "python", token: str = "") -> None:
+        raise ValueError("port 4096 on python host")
+
+    assert not any(map(DEFAULT.hides, ("max_tokens", "tokenizer", "token_count", "tokenType")))
+    assert all(map(DEFAULT.hides, ("token", "access_token", "X-Auth-Token", "accessToken")))
+    with app.testing() as t:
+        handle = toks.enqueue("hi", max_tokens=4096, tokenizer="python", token="4096")
+        t.run()
+        with pytest.raises(TaskFailed, match="port <secret> on python host"):
+            handle.result()
+
+
+def test_a_short_value_is_found_as_a_word_of_its_own() -> None:
+    veil = Veil(["abcd", "-ab-"])
+    assert veil.over("abcdef xabcd abcd, u:abcd@h a_abcd") == "abcdef xabcd <secret>, u:<secret>@h a_<secret>"
+    assert veil.over(repr("x\nabcd") + " %40abcd x-ab-x") == r"'x\n<secret>' %40<secret> x<secret>x"
+
+
+def test_a_value_is_found_as_it_stands_in_json_in_bytes_and_in_urls() -> None:
+    text = 'pä"ss wörd/\n'
+    veil = Veil([text])
+    forms = [json.dumps(text, ensure_ascii=False), repr(text.encode()), quote(text), quote(text, safe=""),
+             quote_plus(text)]  # fmt: skip
+    for form in forms:
+        assert "rd" not in veil.over(form)
+    assert Veil(["\udcff" * 5]).over("x") == "x"
+
+
+def test_a_default_that_is_secret_is_masked_where_it_stands(caplog: pytest.LogCaptureFixture) -> None:
+    app, code, word = TaskQ("shop"), Secret("code-123"), "word-123"
+
+    @app.task(max_retries=0)
+    def log_in(user: str, code: Secret[str] = code, *, password: str = word) -> None:
+        raise ValueError(f"{user} {code.reveal()} {password}")
+
+    with app.testing() as t:
+        for handle, said in (
+            (log_in.enqueue("ann"), "ann <secret> <secret>"),
+            (log_in.enqueue("word-123", Secret("x" * 9)), "<secret> <secret> <secret>"),
+            (log_in.enqueue("word-123", password="other-word"), "word-123 <secret> <secret>"),
+        ):
+            t.run()
+            with pytest.raises(TaskFailed, match=f"ValueError: {said}$"):
+                handle.result()
+    assert "code-123" not in caplog.text
+
+
+def test_what_a_class_leaves_out_of_its_repr_stays_out() -> None:
+    @dataclasses.dataclass
+    class One:
+        password: str
+        inner: str = dataclasses.field(default="unsaid", repr=False)
+
+    @attrs.define
+    class Two:
+        password: str
+        inner: str = attrs.field(default="unsaid", repr=False)
+
+    class Three(BaseModel):
+        password: str
+        inner: str = Field(default="unsaid", repr=False)
+
+    for value in (One("hunter2"), Two("hunter2"), Three(password="hunter2")):
+        assert repr(DEFAULT.shown(value)).endswith(f"{type(value).__name__}(password='<secret>')")
+
+
+class Held(msgspec.Struct):
+    before: str
+    code: str
+
+    def __post_init__(self) -> None:
+        raise ValueError(self.before + self.code)
+
+
+def test_a_value_that_does_not_fit_is_masked_before_anything_is_cut_or_written_anew() -> None:
+    app = TaskQ("shop")
+
+    @app.task(max_retries=0)
+    def fits(held: Held, password: str) -> None: ...
+
+    with app.testing() as t:
+        for before in ("", "x" * 470):
+            handle = app.enqueue(fits.name, {"before": before, "code": PASSWORD}, PASSWORD)
+            t.run()
+            with pytest.raises(TaskFailed, match=r"argument 'held': x*<secret>") as caught:
+                handle.result()
+            assert "r0ub" not in f"{caught.value} {caught.value.traceback}"
+
+
+def test_what_chaos_tells_shows_no_secret() -> None:
+    app = TaskQ("shop")
+
+    @app.task(max_retries=0)
+    def log_in(user: str, password: str) -> dict[str, str]:
+        if user == "bob":
+            raise ValueError(f"{user} {password}")
+        return {"user": user, "password": password}
+
+    with app.testing() as t:
+        for user in ("ann", "bob"):
+            told = repr(t.chaos(log_in.call(user, "hunter2"), duplicate=True))
+            assert user in told
+            assert "<secret>" in told
+            assert "hunter2" not in told

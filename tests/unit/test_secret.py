@@ -236,7 +236,7 @@ class TestErrors:
 
 def test_messages_say_which_arguments_are_secret_and_none_where_none_is() -> None:
     def task(
-        a: int, b: Secret[str], /, password: str, *tokens: int, c: Secret[str] | None, **secrets: int
+        a: int, b: Secret[str], /, password: str, *passwords: int, c: Secret[str] | None, **secrets: int
     ) -> None: ...
     def none(a: int, b: dict[str, str]) -> None: ...
 
