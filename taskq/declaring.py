@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 from taskq.application import Application
 from taskq.errors import ConfigurationError, DuplicateTask
 from taskq.names import check_task_name
-from taskq.options import TaskParameters, options_of
+from taskq.options import TaskParameters, check_option_names, options_of
 from taskq.origin import code_of, place_of
 from taskq.task import AsyncTask, SyncTask, Task, is_async
 
@@ -76,6 +76,7 @@ class Declaring(ABC):
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigurationError(f"the generator at {place} cannot be a task: calling it runs nothing")
         try:
+            check_option_names(options)
             name = check_task_name(self._default_name(function) if name is None else name)
             checked = options_of(self._queue, **options)
         except (ValueError, TypeError) as error:

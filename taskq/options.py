@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
@@ -72,6 +73,18 @@ class TaskParameters(TypedDict, total=False):
     compress_over: Size | None
     offload_over: Size | None
     codec: Codec
+
+
+def check_option_names(names: Iterable[str]) -> None:
+    """Raise `TypeError` if one of `names` is none of `TaskParameters`."""
+    known = TaskParameters.__annotations__
+    for name in names:
+        if name not in known:
+            import difflib  # for this one error
+
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"task() has no option {name!r}{hint}")
 
 
 def options_of(

@@ -23,6 +23,8 @@ def banner(config: WorkerConfig, report: Report, broker: Broker) -> Iterator[str
         release = "from a source tree"
     yield f"taskq {release}, app {report.app} ({config.app}), namespace {report.namespace}"
     yield f"server    {broker.url.masked}, {_server(broker)}"
+    if config.url == "embedded://":
+        yield "          producers in other terminals find it by TASKQ_REDIS_URL=embedded://"
     weights = config.weights or (None,) * len(report.queues)
     queues = [
         queue if weight is None else f"{queue}={weight}"

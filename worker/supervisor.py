@@ -67,14 +67,13 @@ class Supervisor:
         self._autoscale = Autoscale(
             config.processes, config.max_processes or config.processes, config.concurrency
         )
-        self._stopping = self._forced = False
+        self._stopping = self._forced = self._reloading = False
         self._not_started: TaskqError | None = None
         self._code = OK
         self._finished = 0
         """Children that found all queues empty, with `burst`."""
         self._quick_deaths = 0
-        self._make_at = 0.0
-        self._next_beat = self._next_sweep = 0.0
+        self._make_at = self._next_beat = self._next_sweep = 0.0
         self._signals: list[int] = []
         self._signal_reader, self._signal_writer = os.pipe()
         self._turned = time.monotonic()
@@ -168,13 +167,13 @@ class Supervisor:
 
     def _reload(self) -> None:
         log.info("reloading: each process is replaced by one that imports the code anew")
+        self._reloading = True
         for child in self.children:
             child.outdated = True
 
     def _code_changed(self) -> None:
         assert self._watcher is not None
-        changed = self._watcher.changed()
-        if changed:
+        if changed := self._watcher.changed():
             log.info("changed: %s", changed)
             self._reload()
         else:
@@ -261,6 +260,9 @@ class Supervisor:
             for child in [child for child in self.children if child.outdated][:1]:
                 child.outdated = False
                 self._replace(child)
+        if self._reloading and not any(child.outdated or child.successor for child in self.children):
+            self._reloading = False
+            log.info("reloaded: %d process(es) have the new code", sum(map(self._counts, self.children)))
         if self._stopping or self._report is None or now < self._make_at:
             return
         self._make_at = 0.0
@@ -298,7 +300,7 @@ class Supervisor:
             self._custody.inherit(child)
         for other in self.children:
             if other.successor is child:
-                other.successor = None
+                other.successor, self._reloading = None, False  # it goes on with the code that it has
         child.close()
         if code == 0 and child.ready and not died_of_a_task:
             if self.config.burst:
@@ -383,9 +385,8 @@ class Supervisor:
     # -- health
 
     def _not_live(self) -> str:
-        if self._report is not None and not self.children and not self._stopping:
-            return "no process lives"
-        return ""
+        dead = self._report is not None and not self.children and not self._stopping
+        return "no process lives" if dead else ""
 
     def _not_ready(self) -> str:
         if self._stopping:

@@ -9,6 +9,7 @@ CLIENT SETINFO (two more round trips at each connect, refused before 7.2 and by 
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from taskq.errors import ConfigurationError
 if TYPE_CHECKING:
     import redis.asyncio
     import redis.connection
+
+log = logging.getLogger("taskq.broker")
 
 _CONNECT_TIMEOUT = 5.0  # seconds for the way to the server, TLS and login included
 
@@ -223,7 +226,15 @@ def resolve(url: str, namespace: str) -> ServerURL:
         return parsed
     from taskq.broker.embedded import ensure
 
-    return parse_url(ensure(namespace, directory=Path(parsed.path) if parsed.path else None).url)
+    server = ensure(namespace, directory=Path(parsed.path) if parsed.path else None)
+    if server.started:
+        log.info(
+            "started an embedded server, %s %s, in %s; it ends a minute after its last client",
+            server.kind,
+            server.version,
+            server.directory,
+        )
+    return parse_url(server.url)
 
 
 def async_client(url: ServerURL, *, timeout: float = 5.0) -> redis.asyncio.Redis:

@@ -47,7 +47,8 @@ def run(arguments: Sequence[str]) -> int:
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "taskq"
         said = error.format_message().rstrip(".")
-        return _end(f"{said}. See `{command} --help`.", Exit.USAGE, error)
+        stop = "" if said.endswith("?") else "."
+        return _end(f"{said}{stop} See `{command} --help`.", Exit.USAGE, error)
     except click.ClickException as error:
         return _end(error.format_message(), error.exit_code, error)
     except click.Abort as error:

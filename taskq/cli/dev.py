@@ -26,9 +26,6 @@ def dev(reload: bool | None, **options: Any) -> int:
     from taskq.worker import Supervisor
 
     os.environ["TASKQ_REDIS_URL"] = "embedded://"  # for the app, too: its tasks enqueue to the same server
-    click.echo(
-        "taskq: producers in other terminals find this server by TASKQ_REDIS_URL=embedded://", err=True
-    )
     if reload is None:
         reload = importlib.util.find_spec("watchfiles") is not None
     return Supervisor(worker_config(url="embedded://", reload=reload, **options)).run()

@@ -66,7 +66,12 @@ class Plan:
         except TypeError as error:
             # Names only: a default may be long, or secret.
             names = Signature([Parameter(each.name, each.kind) for each in self._parameters])
-            raise ArgumentMismatch(f"{self.name}{names}: {error}") from None
+            said = str(error)
+            if self.others is None and (unknown := [name for name in kwargs if name not in names.parameters]):
+                # Python names it last: with one that is mistyped, another one seems to be missing.
+                surprise = f"got an unexpected keyword argument {unknown[0]!r}"
+                said = surprise if said == surprise else f"{surprise}; {said}"
+            raise ArgumentMismatch(f"{self.name}{names}: {said}") from None
         if len(self.shapes) < _SHAPES:
             self.shapes.add((len(args), *kwargs))
 

@@ -8,6 +8,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache, partial
+from io import IOBase
 from typing import Any, cast
 from uuid import UUID
 
@@ -276,6 +277,8 @@ def _is_numpy(kind: type[object]) -> bool:
 def _advice(kind: type[object]) -> str:
     if _is_numpy(kind):
         return "send value.item() or value.tolist()"
+    if issubclass(kind, IOBase):
+        return "send its path, or its bytes"
     if hasattr(kind, "__iter__"):
         return "send a list or a dict of it"
     if hasattr(kind, "__fspath__"):

@@ -257,10 +257,11 @@ def test_a_server_whose_directory_is_removed_ends(ensure: Ensure, place: Path) -
 
 
 def test_an_embedded_url_resolves_to_the_namespaces_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    caplog.set_level("INFO", "taskq.broker")
     try:
         shop, other = resolve("embedded://", "shop"), resolve("embedded://", "other")
         named = resolve(f"embedded://{tmp_path}/taskq/shop", "shop")
@@ -273,3 +274,6 @@ def test_an_embedded_url_resolves_to_the_namespaces_server(
     assert shop == named != other
     assert shop.scheme == "redis"
     assert "***@127.0.0.1" in shop.masked
+    started = [line for line in caplog.messages if line.startswith("started an embedded server")]
+    assert len(started) == 2  # and `named` was there already
+    assert str(tmp_path / "taskq" / "shop") in started[0]

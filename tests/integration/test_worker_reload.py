@@ -38,4 +38,5 @@ def test_changed_code_is_imported_by_new_processes(tmp_path: Path) -> None:
 
         wait_until(changed, timeout=20, message=worker.tail)
         assert worker.says("changed: ")
+        wait_until(lambda: worker.says("reloaded: 1 process(es)"), message=worker.tail)
         assert worker.stop() == 0

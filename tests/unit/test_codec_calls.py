@@ -176,6 +176,14 @@ def charge(user_id: int, amount: Decimal, *, note: str = "secret default") -> No
         ((1, 2, 3), {}, "charge(user_id, amount, *, note): too many positional arguments"),
         ((1, 2), {"user_id": 1}, "charge(user_id, amount, *, note): multiple values for argument 'user_id'"),
         ((1, 2), {"nope": 1}, "charge(user_id, amount, *, note): got an unexpected keyword argument 'nope'"),
+        (
+            (1,),
+            {"amont": 2},
+            (
+                "charge(user_id, amount, *, note): got an unexpected keyword argument 'amont'; "
+                "missing a required argument: 'amount'"
+            ),
+        ),
     ],
 )
 def test_a_call_that_does_not_fit_is_refused_at_both_ends(args: Any, kwargs: Any, says: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
+from io import StringIO
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -76,6 +77,7 @@ class User:
         (deque([1]), "value (collections.deque) cannot travel; send a list"),
         (range(3), "value (range) cannot travel; send a list"),
         (PurePosixPath("/x"), "value (pathlib.PurePosixPath) cannot travel; send str(value)"),
+        ([StringIO("x")], "value[0] (_io.StringIO) cannot travel; send its path, or its bytes"),
         (1j, "value (complex) cannot travel"),
         ([msgspec.msgpack.Ext(3, b"\x90")], "value[0] (msgspec.msgpack.Ext) cannot travel"),
         (msgspec.Raw(b"\xc0"), "value (msgspec.Raw) cannot travel"),

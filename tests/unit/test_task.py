@@ -85,6 +85,13 @@ class TestOptions:
         with pytest.raises(ConfigurationError, match=f"test_task.py.*{list(options)[-1]}"):
             declared(**options)
 
+    def test_an_option_that_is_none_is_named_with_the_one_that_may_be_meant(self) -> None:
+        meant = r": task\(\) has no option 'max_retrys'; did you mean 'max_retries'\?$"
+        with pytest.raises(ConfigurationError, match=meant):
+            declared(max_retrys=3)
+        with pytest.raises(ConfigurationError, match=r": task\(\) has no option 'unheard_of'$"):
+            declared(unheard_of=3)
+
 
 class TestCalling:
     def test_a_call_runs_the_function_here_and_now(self) -> None:
