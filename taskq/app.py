@@ -8,6 +8,7 @@ a `TaskHandle` (handle.py). Workers load the app by its `MODULE:ATTR` and run it
 from __future__ import annotations
 
 import importlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from taskq.broker.client import Broker
     from taskq.stores import PayloadStore
     from taskq.testing import AppTesting
+
+log = logging.getLogger("taskq.broker")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -172,6 +175,8 @@ class TaskQ(Declaring):
                         shards=self.config.shards,
                         patience=self.config.patience_ms / 1_000,
                     )
+                    if self.config.redis_url not in (None, url):
+                        log.info("TASKQ_REDIS_URL counts, not redis_url=: %r uses %r", self, self._broker)
         return self._broker
 
     def use(self, broker: Broker | None, store: PayloadStore | None = None) -> Broker | None:

@@ -18,9 +18,12 @@ from taskq.errors import (
     TaskExpired,
     TaskFailed,
     TaskNotFound,
+    TaskqError,
 )
+from taskq.frame import READS_FRAME
 from taskq.info import TaskInfo, describe
 from taskq.record import Outcome, Record, RemoteError, State, parse_record
+from taskq.signing import KNOWS_KEY
 
 if TYPE_CHECKING:
     from taskq.broker.command import Steps
@@ -28,10 +31,33 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", covariant=True)
 
+_LOOK_S = 1.0
+"""How long a look at where a task stands may take, once its time is over."""
+
 
 def seconds(timeout: Duration | None) -> float | None:
     """Give a timeout as the standard library takes it."""
     return None if timeout is None else to_ms(timeout) / 1_000
+
+
+def within(timeout: Duration | None) -> str:
+    """Give a timeout as messages have it."""
+    return f"{seconds(timeout):g} s"
+
+
+def _standing(record: Record | None) -> str:
+    """Say where a task stands that had not ended a moment ago."""
+    if record is None:
+        return "it is queued"  # a plain one has no record before its first claim
+    if record.state.ended:
+        return "it has ended since"
+    if record.state is not State.PARKED:
+        return f"it is {record.state.value}"
+    if record.owner.startswith(KNOWS_KEY):
+        return f"it is parked: no worker has the signing key {record.owner.removeprefix(KNOWS_KEY)!r}"
+    if record.owner.startswith(READS_FRAME):
+        return "it is parked: no worker reads what it was written as"
+    return f"it is parked: no worker knows {record.owner}"
 
 
 class TaskHandle(Generic[R]):
@@ -82,6 +108,7 @@ class TaskHandle(Generic[R]):
             TaskNotFound, ResultExpired: nothing is known of it, or nothing any more.
             BlockingInTask: the caller is a task itself, and does not `allow_block`.
         """
+        __tracebackhide__ = True  # pytest is to show the line that asked
         refuse_in_task("result", allow_block)
         warn_in_loop("result", "aresult")
         if self.end is None:
@@ -89,7 +116,7 @@ class TaskHandle(Generic[R]):
             try:
                 self.end = future.result(seconds(timeout))
             except TimeoutError:
-                raise self._late(timeout) from None
+                raise self._late(timeout, self._stands()) from None
             finally:
                 if not future.done():
                     self.inbox.forget([self.id])
@@ -97,6 +124,7 @@ class TaskHandle(Generic[R]):
 
     async def aresult(self, timeout: Duration | None = None) -> R:  # noqa: ASYNC109 - as `result` has it
         """As `result`, on the running loop. A task may use it: it holds its slot meanwhile, and no thread."""
+        __tracebackhide__ = True
         import asyncio
 
         if self.end is None and timeout == 0:  # a wait of no time would not even look
@@ -106,7 +134,7 @@ class TaskHandle(Generic[R]):
                 async with asyncio.timeout(seconds(timeout)):
                     self.end = await self.inbox.awatch(self.id)
             except TimeoutError:
-                raise self._late(timeout) from None
+                raise self._late(timeout, await self._astands()) from None
         if self.end is not None and self.end.is_offloaded:
             return await asyncio.to_thread(self._unpack, self.end)
         return self._unpack(self.end)
@@ -185,13 +213,39 @@ class TaskHandle(Generic[R]):
     def _end_by_now(self) -> Steps[Record]:
         record, _ = yield from self._look()
         if record is None or not record.state.ended:
-            raise self._late(0)
+            raise self._late(0, _standing(record))
         return record
 
-    def _late(self, timeout: Duration | None) -> ResultTimeout:
-        return ResultTimeout(f"task {self.id} has not ended within {timeout}; it may still run, and succeed")
+    # Where it stands is told if the server tells it at once: nothing is to hide that the time is over.
+
+    def _stands(self) -> str:
+        try:
+            return self.app.broker.run(self._look_where(), patience=0.0)
+        except TaskqError:
+            return ""
+
+    async def _astands(self) -> str:
+        import asyncio
+
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                return await self.app.broker.arun(self._look_where())
+        except (TaskqError, TimeoutError):
+            return ""
+
+    def _look_where(self) -> Steps[str]:
+        keys = self.app.broker.keys_of(self.id)
+        record = yield reading.read(keys, "GET", keys.record(self.id))
+        return _standing(None if record is None else parse_record(record))
+
+    def _late(self, timeout: Duration | None, standing: str) -> ResultTimeout:
+        where = f": {standing}" if standing else ""
+        return ResultTimeout(
+            f"task {self.id} has not ended within {within(timeout)}{where}; it may still run, and succeed"
+        )
 
     def _unpack(self, end: Record | None) -> R:
+        __tracebackhide__ = True
         if end is None:
             raise self._unknown()
         if end.state is State.CANCELLED:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from taskq.clock import Duration
 from taskq.context import refuse_in_task, warn_in_loop
 from taskq.errors import ResultTimeout
-from taskq.handle import TaskHandle, seconds
+from taskq.handle import TaskHandle, seconds, within
 from taskq.record import Record
 
 if TYPE_CHECKING:
@@ -171,5 +171,5 @@ def _forget(handles: Sequence[TaskHandle[Any]], futures: Sequence[Future[End]]) 
 def _late(futures: Iterable[Future[End] | asyncio.Future[End]], timeout: Duration | None) -> ResultTimeout:
     late = [future for future in futures if not future.done()]
     return ResultTimeout(
-        f"{len(late)} tasks have not ended within {timeout}; they may still run, and succeed"
+        f"{len(late)} tasks have not ended within {within(timeout)}; they may still run, and succeed"
     )

@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -97,9 +98,9 @@ class Broker:
             executor = self._loops[loop] = AsyncExecutor(self.url, self.namespace, self._timeout)
         return await executor.call(command, self._patience)
 
-    def run(self, steps: Steps[T]) -> T:
-        """Send what `steps` yields, each reply going back in; give what it returns."""
-        return run_steps(steps, self.call)
+    def run(self, steps: Steps[T], patience: float | None = None) -> T:
+        """Send what `steps` yields, each reply going back in; give what it returns. `patience` is as for `call`."""
+        return run_steps(steps, self.call if patience is None else partial(self.call, patience=patience))
 
     async def arun(self, steps: Steps[T]) -> T:
         """As `run`, on the running loop."""

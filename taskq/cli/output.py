@@ -119,17 +119,17 @@ def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]], right: S
     for place, (column, to_right) in enumerate(zip(columns, right, strict=True)):
         # A row is a line. What people copy, and short words, stay whole; the rest is cut in a narrow terminal.
         width = max([len(column), *(len(row[place]) for row in cells)])
+        whole = place == 0 or width <= _SHORT_CELL
         drawn.add_column(
-            column,
+            Text(column, no_wrap=True, overflow="ellipsis"),
             justify="right" if to_right else "left",
-            overflow="ellipsis",
-            no_wrap=True,
-            min_width=width if place == 0 or width < _SHORT_CELL else None,
+            no_wrap=whole,  # to rich, a column that does not wrap is one that is not made narrower
+            min_width=width if whole else None,
             header_style="bold",
         )
     for row in cells:
         # As Text: what a task is named is no markup.
-        drawn.add_row(*map(Text, row))
+        drawn.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
     Console().print(drawn)
     return True
 

@@ -52,7 +52,7 @@ def _show(found: list[Process]) -> None:
         "PID",
         "APP",
         "QUEUES",
-        "CONCURRENCY",
+        "SLOTS",
         "HOLDS",
         "UP",
         "LEASE",

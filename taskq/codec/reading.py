@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import GenericAlias
 from typing import Any, TypedDict
 
-from msgspec import Raw
+from msgspec import Raw, ValidationError
 from msgspec.msgpack import Decoder
 
 from taskq.codec.mismatch import mismatch
@@ -80,6 +80,8 @@ class Reader:
             raise
         except Exception as error:  # noqa: BLE001 - classes run code of their own
             fault = mismatch(label, error, secret, self._redaction.hides)
+            if isinstance(error, ValidationError) and error.__cause__ is None:
+                fault.__cause__ = None  # no code of users' ran, and the message has all that msgspec's says
         raise fault
 
 

@@ -100,6 +100,7 @@ class _TestingInbox(Inbox):
     waits_in_vain: Callable[[], bool]
 
     def watch(self, ids: Sequence[str], patience: float | None = None) -> dict[str, Future[End]]:
+        __tracebackhide__ = True
         futures = super().watch(ids, patience)
         waiting = [id for id, future in futures.items() if not future.done()]
         if patience is None and waiting and self.waits_in_vain():

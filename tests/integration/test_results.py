@@ -43,6 +43,18 @@ class TestWaiting:
             with pytest.raises(TimeoutError):
                 run(app, handle.aresult(timeout=timeout))
 
+    def test_a_timeout_says_where_the_task_stands(self, app: TaskQ, task: Any, worker: Player) -> None:
+        handle = task.enqueue(1)
+        claimed = []
+        for state in ("queued", "running"):
+            late = f"has not ended within 0.05 s: it is {state}; it may still run, and succeed"
+            with pytest.raises(ResultTimeout, match=late):
+                handle.result(timeout="50ms")
+            with pytest.raises(ResultTimeout, match=late):
+                run(app, handle.aresult(timeout=0.05))
+            claimed += worker.claim(1)
+        worker.run(claimed)
+
     def test_a_timeout_of_nothing_is_a_look(self, app: TaskQ, task: Any, worker: Player) -> None:
         handle = task.enqueue(1)
         worker.run_all()
@@ -137,6 +149,16 @@ def alone(redis_server: Callable[..., RedisServer]) -> Iterator[tuple[RedisServe
     player = Player(app, server)
     yield server, app, player
     app.close()
+
+
+def test_a_server_that_went_away_hides_no_timeout(alone: tuple[RedisServer, TaskQ, Player]) -> None:
+    server, app, _ = alone
+    handle = app.tasks["add"].enqueue(1)
+    later = threading.Timer(0.1, server.stop)
+    later.start()
+    with pytest.raises(ResultTimeout, match="has not ended within 2 s; it may still run"):
+        handle.result(timeout=2)
+    later.join()
 
 
 def test_threads_and_loops_share_one_connection(alone: tuple[RedisServer, TaskQ, Player]) -> None:

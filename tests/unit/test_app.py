@@ -377,6 +377,20 @@ class TestConfiguration:
         app = TaskQ("shop", redis_url="redis://:hunter2@host")
         assert "hunter2" not in repr(app) + repr(app.config) + repr(app.broker)
 
+    def test_a_variable_that_overrules_the_code_is_told_once_and_masked(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO", "taskq.broker")
+        monkeypatch.setenv("TASKQ_REDIS_URL", "redis://:hunter2@environment.invalid")
+        for code in (None, "redis://:hunter2@environment.invalid", "redis://code.invalid"):
+            app = TaskQ("shop", redis_url=code)
+            assert app.broker is app.broker
+
+        [told] = caplog.messages
+        assert "TASKQ_REDIS_URL counts, not redis_url=" in told
+        assert "environment.invalid" in told
+        assert "hunter2" not in told
+
     def test_nothing_connects_before_it_is_needed(self) -> None:
         app = TaskQ("shop", redis_url="redis://nowhere.invalid")
         app.task(noop)

@@ -237,6 +237,21 @@ def test_a_table_is_aligned_with_numbers_to_the_right(capsys: pytest.CaptureFixt
     )
 
 
+def test_a_narrow_terminal_cuts_the_long_columns_and_leaves_none_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("rich")
+    monkeypatch.setattr("taskq.cli.output.is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    table(("ID", "NAME", "QUEUES", "LAST"), [("i" * 20, "n" * 40, "q" * 40, "0.1.0.dev0")])
+
+    heading, row = map(str.split, capsys.readouterr().out.splitlines())
+    assert heading == ["ID", "NAME", "QUEUES", "LAST"]
+    assert (row[0], row[3]) == ("i" * 20, "0.1.0.dev0")
+    assert row[1].endswith("…")
+    assert row[2].endswith("…")
+
+
 def test_a_table_without_rows_is_its_heading(capsys: pytest.CaptureFixture[str]) -> None:
     table(("NAME", "READY"), [])
 

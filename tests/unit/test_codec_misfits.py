@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
@@ -58,9 +59,17 @@ class Picky:
             raise KeyError("negative")
 
 
+def test_a_mismatch_comes_without_the_tracebacks_of_msgspec() -> None:
+    with pytest.raises(ArgumentMismatch) as raised:
+        send_by_name(annotated(int), "7")
+
+    assert "ValidationError" not in "".join(traceback.format_exception(raised.value))
+
+
 def test_what_a_class_raises_while_it_is_rebuilt_is_a_mismatch() -> None:
-    with pytest.raises(ArgumentMismatch, match=r"^argument 'it': KeyError: 'negative'$"):
+    with pytest.raises(ArgumentMismatch, match=r"^argument 'it': KeyError: 'negative'$") as raised:
         send_by_name(annotated(Picky), {"x": -1})
+    assert isinstance(raised.value.__cause__, KeyError)
 
 
 class Session:

@@ -17,6 +17,7 @@ from taskq.errors import (
     BlockingInTask,
     ResultExpired,
     ResultNotStored,
+    ResultTimeout,
     TaskCancelled,
     TaskExpired,
     TaskFailed,
@@ -248,6 +249,24 @@ class TestResult:
         assert stored.handle.result() == 3
         assert stored.handle.ready()
         assert stored.looks() == seen
+
+    @pytest.mark.parametrize(
+        ("record", "stands"),
+        [
+            (None, "it is queued"),
+            (b"w|0||sums:7|0|0|", "it is scheduled"),
+            (b"r|7|p1|sums:7|1|0|", "it is running"),
+            (b"p|7|shop.ad|sums:7|0|0|", "it is parked: no worker knows shop.ad"),
+            (b"p|7|taskq.key:k1|sums:7|0|0|", "it is parked: no worker has the signing key 'k1'"),
+            (b"p|7|taskq.frame:2|sums:7|0|0|", "it is parked: no worker reads what it was written as"),
+        ],
+    )
+    def test_what_has_not_ended_in_time_is_told_with_where_it_stands(
+        self, record: bytes | None, stands: str
+    ) -> None:
+        late = f"^task 0-1 has not ended within 0 s: {stands}; it may still run, and succeed$"
+        with pytest.raises(ResultTimeout, match=late):
+            asyncio.run(Stored(record, MESSAGE).handle.aresult(timeout=0))
 
 
 class TestBlocking:
