@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import psutil
 import pytest
 
 from taskq import TaskQ
+from taskq.cli.bench.ground import own_namespace
+from taskq.cli.bench.leftovers import remove_leftovers
 from tests.commandline import MAIN, environment, settle_in
 from tests.servers import RedisServer
 
@@ -193,6 +196,53 @@ def test_killed_its_worker_ends_by_itself(bench: Bench, place: Path, redis_serve
 
     assert children
     assert psutil.wait_procs(children, timeout=15)[1] == []
+
+
+def test_what_killed_runs_have_left_is_removed_by_the_next_and_a_run_that_lives_keeps_its_keys(
+    redis_server: Start,
+) -> None:
+    server = redis_server()
+    used_by_someone(server)
+    before = keys_of(server)
+    with server.client() as client:
+
+        def run(name: str, rested_s: int) -> None:
+            app = TaskQ("bench", redis_url=server.url, namespace=name)
+            for _ in range(3):
+                app.named("bench.nothing", "default").enqueue()
+            app.close()
+            meta = f"tq:{{{name}:0}}:meta"
+            client.restore(meta, 0, client.dump(meta) or b"", replace=True, idletime=rested_s)
+
+        run("bench-0000aaaa", 70)
+        run("bench-0000bbbb", 70)
+        client.delete("tq:{bench-0000bbbb:0}:meta")  # its removal was broken off
+        run("bench-0000cccc", 0)  # between two rounds
+        run("bench-0000dddd", 70)
+        client.zadd("tq:{bench-0000dddd:0}:procs", {"p": (time.time() + 60) * 1_000})
+        live = {key for key in client.scan_iter() if b"-0000cccc" in key or b"-0000dddd" in key}
+
+    broker = own_namespace(server.url)
+    removed = remove_leftovers(broker)
+    broker.close()
+
+    assert removed.keys() == {"bench-0000aaaa", "bench-0000bbbb"}
+    assert min(removed.values()) >= 3
+    assert keys_of(server).keys() == before.keys() | live
+    assert len(live) >= 6
+
+
+def test_a_run_says_what_it_removed(bench: Bench, redis_server: Start) -> None:
+    server = redis_server()
+    with server.client() as client:
+        client.set("tq:{bench-0000aaaa:0}:t:1", b"1")
+
+    with bench("--url", server.url, "--processes", "1") as process:
+        read_up_to(process, "taskq: removed 1 key of bench-0000aaaa, a run that was killed")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+
+    assert keys_of(server) == {}
 
 
 def test_a_worker_that_ends_is_told_with_its_log(bench: Bench, place: Path, redis_server: Start) -> None:

@@ -1,6 +1,7 @@
 """`taskq bench`: how fast taskq is here, on the user's own server, and what limits it.
 
 ground       a namespace of its own on that server, looked over before, and removed without a rest
+leftovers    the namespaces of runs that were killed, which the next run removes
 tasks        the app that worker processes run
 gauges       what is read of the server and of processes before and after a stretch of work
 producing    enqueues, one by one, in batches, many at once; draining: workers empty the queue
@@ -40,7 +41,7 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     show_default=True,
     help="Whose embedded server, if no server is named. Or TASKQ_NAMESPACE.",
 )
-@click.option("--quick", is_flag=True, help="Within 15 s, and less exact.")
+@click.option("--quick", is_flag=True, help="Less exact, and within 15 s where the server is near.")
 @click.option(
     "-p",
     "--processes",

@@ -13,11 +13,13 @@ from taskq.broker.client import Broker
 from taskq.cli.bench import ground, producing, waiting
 from taskq.cli.bench.crew import Crew, Round
 from taskq.cli.bench.gauges import Gauges
+from taskq.cli.bench.leftovers import remove_leftovers
 from taskq.cli.bench.limits import limits
 from taskq.cli.bench.measured import Measured, Memory, Report
 from taskq.cli.bench.surroundings import SlowLog, client_of, server_of
 from taskq.cli.bench.tasks import anothing, app, nothing
 from taskq.cli.trial.environment import orderly_end, own_directory, own_environment
+from taskq.errors import BrokerError
 from taskq.inspector.doctor import many
 from taskq.task import Task
 
@@ -62,11 +64,21 @@ def perform(plan: Plan, server: str, tell: Tell) -> Report:
         broker = ground.own_namespace(url)
         ends.callback(broker.close)
         doctor = ground.look_over(broker)
+        _tidy(broker, tell)
         ends.enter_context(ground.removed_afterwards(broker))
         os.environ["TASKQ_REDIS_URL"] = url  # not on a command line: it may have a password
         ends.callback(app.use, app.use(broker))
         figures = _Run(plan, broker, directory, tell).figures(embedded=not server)
         return Report(figures=figures, limits=limits(figures), doctor=doctor)
+
+
+def _tidy(broker: Broker, tell: Tell) -> None:
+    """Remove what killed runs have left, and say so; where the server refuses, that is said, and no more."""
+    try:
+        for name, keys in remove_leftovers(broker).items():
+            tell(f"removed {many(keys, 'key')} of {name}, a run that was killed")
+    except BrokerError as error:
+        tell(f"what killed runs have left could not be removed: {error}")
 
 
 class _Run:

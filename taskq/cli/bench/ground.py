@@ -135,7 +135,7 @@ def removed_afterwards(broker: Broker) -> Generator[None]:
     finally:
         with unhurried():
             try:
-                remove(broker)
+                remove(broker, broker.keys[0])
             except TaskqError as error:
                 keys = f"{broker.keys[0].prefix}*"
                 line(
@@ -143,13 +143,12 @@ def removed_afterwards(broker: Broker) -> Generator[None]:
                 )
 
 
-def remove(broker: Broker) -> int:
-    """Delete every key of the namespace in small steps, and no other; gives how many there were.
+def remove(broker: Broker, keys: Keys) -> int:
+    """Delete every key of a namespace in small steps, and no other; gives how many there were.
 
     `meta` goes first: without it every script refuses, also one that a killed worker has sent and that is
     still on its way.
     """
-    (keys,) = broker.keys
     removed = _unlink(broker, keys, [keys.meta])
     cursor: Any = 0
     while True:
