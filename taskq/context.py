@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from taskq.codec import CallCodec
     from taskq.message import Message
     from taskq.options import TaskOptions
-    from taskq.redaction import Veil
+    from taskq.veil import Veil
 
 log = logging.getLogger("taskq.task")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskq.context import CURRENT
 from taskq.errors import ArgumentMismatch, ConfigurationError
-from taskq.redaction import NO_VEIL, Veil, text_of
+from taskq.veil import NO_VEIL, Veil, text_of
 
 if TYPE_CHECKING:
     import asyncio

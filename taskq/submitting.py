@@ -19,8 +19,9 @@ from taskq.codec import CallCodec
 from taskq.codec.plan import Plan
 from taskq.errors import SigningRequired, TaskqError
 from taskq.origin import module_name, qualified_name
-from taskq.redaction import Marks, Redaction, Veil
+from taskq.redaction import Marks, Redaction
 from taskq.retry import Reject
+from taskq.veil import Veil
 
 
 def reference_of(function: Callable[..., Any], modules: Sequence[str]) -> tuple[str, str]:

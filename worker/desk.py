@@ -14,7 +14,7 @@ from taskq.context import TaskContext
 from taskq.errors import PayloadError
 from taskq.message import bring_back
 from taskq.middleware import Hook, Hooks
-from taskq.redaction import Veil
+from taskq.veil import Veil
 from taskq.worker.holdings import Holdings
 from taskq.worker.job import Job
 from taskq.worker.testimony import Testimony

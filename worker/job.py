@@ -6,8 +6,8 @@ from typing import Any
 
 from taskq.codec.code import PICKLE
 from taskq.message import Message
-from taskq.redaction import Veil
 from taskq.task import Task
+from taskq.veil import Veil
 
 LONG_S = 0.025
 """Above this mean duration a task is long: it is never prefetched. A task that never ran here counts as long."""

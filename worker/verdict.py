@@ -18,8 +18,8 @@ from taskq.errors import (
 from taskq.frame import FrameCodec
 from taskq.payloads import NO_STORE, Aside, Payloads
 from taskq.record import Outcome, RemoteError, seal_outcome
-from taskq.redaction import NO_VEIL, Veil, text_of
 from taskq.retry import Reject, Retry
+from taskq.veil import NO_VEIL, Veil, text_of
 from taskq.worker.job import Job
 
 _LONGEST_TEXT = 16_384

@@ -12,8 +12,9 @@ from taskq.codec.reading import Reader
 from taskq.codec.values import MSGPACK, decode_value, encode_value
 from taskq.codec.writing import write_args, write_kwargs
 from taskq.errors import ArgumentMismatch, ConfigurationError
-from taskq.redaction import DEFAULT, NO_VEIL, Marks, Redaction, Veil
+from taskq.redaction import DEFAULT, Marks, Redaction
 from taskq.secret import Secret
+from taskq.veil import NO_VEIL, Veil
 
 _NONE = MSGPACK + ext.encode(None)
 

@@ -25,8 +25,9 @@ from taskq.middleware import Hooks
 from taskq.names import check_id
 from taskq.payloads import Payloads
 from taskq.record import Record, State, decode_outcome, parse_record
-from taskq.redaction import Redaction, Veil
+from taskq.redaction import Redaction
 from taskq.testing.home import Life
+from taskq.veil import Veil
 from taskq.worker.desk import Desk
 from taskq.worker.holdings import Holdings
 from taskq.worker.job import Gauge, Job

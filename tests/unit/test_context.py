@@ -12,7 +12,7 @@ import pytest
 from taskq import Task, TaskContext, TaskQ, current_task
 from taskq.context import CURRENT
 from taskq.message import Message
-from taskq.redaction import Veil
+from taskq.veil import Veil
 
 
 class Kept:

@@ -18,7 +18,8 @@ from taskq import Middleware, Secret, TaskContext, TaskFailed, TaskQ, current_ta
 from taskq.config import AppConfig, from_environment
 from taskq.message import Message
 from taskq.record import Outcome, Record, State
-from taskq.redaction import DEFAULT, NO_VEIL, PATTERNS, Redaction, Veil, is_marked
+from taskq.redaction import DEFAULT, PATTERNS, Redaction, is_marked
+from taskq.veil import NO_VEIL, Veil
 
 KEYS = {"k": "k" * 40}
 
