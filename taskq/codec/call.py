@@ -61,6 +61,12 @@ class CallCodec:
         return self.secrets or ()
 
     @cached_property
+    def _named(self) -> Marks:
+        """Those of `marks` that are secret by their name alone, and not annotated."""
+        declared = self._plan.marks(lambda _: False)
+        return [mark for mark in self.marks if mark not in declared]
+
+    @cached_property
     def _reader(self) -> Reader:
         try:
             return Reader(self._plan, self.redaction)
@@ -126,11 +132,8 @@ class CallCodec:
 
     def veil_of(self, args: Sequence[Any], kwargs: Mapping[str, Any], marks: Marks | None, /) -> Veil:
         """As `veil`, of arguments that are read already."""
-        plan, hides = self._plan, self.redaction.hides
-        declared = plan.marks(lambda _: False)
-        named = [mark for mark in plan.marks(hides) if mark not in declared]
-        besides = plan.defaults(len(args), kwargs, hides)
-        return self.redaction.veil(args, kwargs, self._all_marks(marks), named, besides)
+        besides = self._plan.defaults(len(args), kwargs, self.redaction.hides) if self.marks else ()
+        return self.redaction.veil(args, kwargs, self._all_marks(marks), self._named, besides)
 
     def shown(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], marks: Marks | None = None
