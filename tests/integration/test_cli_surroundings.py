@@ -103,6 +103,19 @@ def test_a_running_embedded_server_is_used_and_named(
         embedded.stop(namespace)
 
 
+def test_dev_starts_no_server_for_an_app_that_is_not_there(tmp_path: Path) -> None:
+    environ = environment(XDG_STATE_HOME=str(tmp_path), HOME=str(tmp_path))
+    command = [*MAIN, "dev", "nowhere_at_all:app", "--no-reload"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=50, check=False
+    )
+
+    assert done.returncode == Exit.USAGE
+    assert done.stderr.startswith("taskq: there is no module 'nowhere_at_all'")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_terminal_shows_has_colour_unless_it_is_unwanted(broker: Broker) -> None:
     put(broker, queue="mail")
 

@@ -92,7 +92,7 @@ def test_a_command_whose_module_is_not_there_does_not_exist(
     [
         (["nope"], Exit.USAGE, "No such command 'nope'. See `taskq --help`."),
         (["dve"], Exit.USAGE, "No such command 'dve'. Did you mean 'dev'? See `taskq --help`."),
-        (["worker", "--proceses", "2"], Exit.USAGE, "'--processes'? See `taskq worker --help`."),
+        (["worker", "--proceses", "2"], Exit.USAGE, "? See `taskq worker --help`."),
         (["queues"], Exit.BROKER, "set TASKQ_REDIS_URL"),
         (["queues", "--url", "localhost"], Exit.USAGE, "no scheme"),
         (["queues", "--url", "http://localhost"], Exit.USAGE, "scheme is unknown"),
