@@ -217,6 +217,7 @@ def test_a_reload_replaces_each_process_and_brings_new_code_while_tasks_flow(tmp
         wait_until(replaced, timeout=20, message=worker.tail)
         _, _, first, second = yard.ledger.entries("imported")
         assert first.at < yard.ledger.entries("import")[3].at < second.at  # one by one
+        wait_until(lambda: len(worker.says("reloaded: 2 process(es)")) == 1, message=worker.tail)
         assert long.result(timeout=10) == 1
         assert yard.send("own.version").result(timeout=10) == 2
         assert set(yard.ledger.counts().values()) == {1}
@@ -243,6 +244,7 @@ def test_a_reload_to_code_that_cannot_be_imported_keeps_the_old_processes(tmp_pa
         assert yard.send("own.version").result(timeout=10) == 1
         assert not [line for line in worker.log() if "Traceback" in line["message"]]
         assert worker.stop() == 0
+        assert not worker.says("reloaded: ")
 
 
 def test_a_process_that_somebody_stops_is_replaced(tmp_path: Path) -> None:
