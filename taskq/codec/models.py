@@ -62,6 +62,5 @@ def _validated(validate: Any, value: Any) -> Any:
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         text = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
-        raise ValueError(
-            text
-        ) from None  # for pydantic's own text quotes what it was given, cut in its middle
+        # Pydantic's own text quotes what it was given, cut in its middle.
+        raise ValueError(text) from None

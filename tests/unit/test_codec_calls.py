@@ -18,20 +18,7 @@ import pytest
 
 from taskq.codec import CallCodec
 from taskq.errors import ArgumentMismatch, BadMessage
-
-BY_NAME = CallCodec(None)
-
-
-def send(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Pass a call from a producer that knows the function to a consumer that does."""
-    return CallCodec(function).decode_call(*CallCodec(function).encode_call(args, kwargs))
-
-
-def send_by_name(
-    function: Callable[..., Any], *args: Any, **kwargs: Any
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Pass a call from a producer that knows only its name."""
-    return CallCodec(function).decode_call(*BY_NAME.encode_call(args, kwargs))
+from tests.unit.annotated import BY_NAME, send, send_by_name
 
 
 class Tag(NamedTuple):
