@@ -21,7 +21,7 @@ from taskq.cli.demo.following import follow
 from taskq.cli.demo.indexing import Facts, Totals, facts_of, undisturbed
 from taskq.cli.demo.killing import Killer, again_in, redelivered
 from taskq.cli.demo.ledger import Run, read_runs
-from taskq.cli.demo.stage import Stage
+from taskq.cli.demo.stage import Stage, entry
 from taskq.cli.trial.durations import percentiles
 from taskq.cli.trial.environment import own_directory
 from taskq.cli.trial.worker import Worker
@@ -185,9 +185,9 @@ def _plainly(files: Sequence[bytes], stage: Stage) -> Totals:
 
 
 def _tell_of_death(killer: Killer, paths: Mapping[str, str], stage: Stage) -> None:
-    stage.say(f"killed       process {killer.killed[-1]} by SIGKILL, while it ran")
+    stage.say(entry("killed", f"process {killer.killed[-1]} by SIGKILL, while it ran"))
     for run in killer.interrupted:
-        stage.say(f"             {run.id}  {Path(paths.get(run.id, '')).name}")
+        stage.say(entry("", f"{run.id}  {Path(paths.get(run.id, '')).name}"))
 
 
 def _totals(sent: Sequence[Sent]) -> Totals:

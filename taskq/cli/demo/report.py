@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from taskq.cli.demo.findings import Findings
-from taskq.cli.output import cut, line, table
+from taskq.cli.demo.stage import entry
+from taskq.cli.output import line, table
 from taskq.cli.trial.durations import Milliseconds
-
-_WIDTH = 80
-_INDENT = 13
 
 
 def report(found: Findings) -> None:
@@ -44,7 +42,7 @@ def report(found: Findings) -> None:
 
 
 def _say(title: str, text: str) -> None:
-    line(cut(f"{title:<{_INDENT}}{text}", _WIDTH))
+    line(entry(title, text))
 
 
 def _shown(times: Milliseconds) -> str:

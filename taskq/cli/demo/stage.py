@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from taskq.cli.output import printable
+from taskq.cli.output import cut, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +18,14 @@ _APART_S = 2.0
 """Seconds between two lines of progress where there is no bar."""
 
 Advance = Callable[[int], None]
+
+_WIDTH = 80
+_INDENT = 13
+
+
+def entry(title: str, text: str) -> str:
+    """Give a line of 80 columns at most: a title, or none, and what stands beside it."""
+    return cut(f"{title:<{_INDENT}}{text}", _WIDTH)
 
 
 class Stage:
