@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,10 +86,12 @@ def _outcome_size(stand: Stand, ids: Sequence[str]) -> float:
 
 
 def _idle_worker(bench: Bench) -> Row:
-    with bench.stand() as stand:
-        stand.worker()
-        time.sleep(1)  # what the start has left behind is let go
-        each = [_pss(pid) for pid in stand.pids()]
+    each: list[int] = []
+    for _ in range(2):  # the first one fills the cache of bytecode
+        with bench.stand() as stand:
+            stand.worker()
+            time.sleep(1)  # what the start has left behind is let go
+            each = [_pss(pid) for pid in stand.pids()]
     return Row("PSS of a supervisor and one idle child", sum(each) / 1e6, "MB", at_most(42),
                note=" + ".join(f"{bytes_ / 1e6:.1f}" for bytes_ in each))  # fmt: skip
 
@@ -103,18 +103,15 @@ def _pss(pid: int) -> int:
 
 
 def _starts(bench: Bench) -> list[Row]:
-    """With the bytecode in a cache, as it is where a package is installed, whatever this environment says."""
     rounds = bench.size(15, 2)
     bare: list[float] = []
     whole: list[float] = []
     helps: list[float] = []
-    with tempfile.TemporaryDirectory() as cache:
-        cached = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": cache}
-        _seconds(cached, *HELP)  # fills the cache
-        for _ in range(rounds):
-            bare.append(_seconds(cached, "-c", "pass"))
-            whole.append(_seconds(cached, "-c", "import taskq"))
-            helps.append(_seconds(cached, *HELP))
+    _seconds(*HELP)  # fills the cache of bytecode
+    for _ in range(rounds):
+        bare.append(_seconds("-c", "pass"))
+        whole.append(_seconds("-c", "import taskq"))
+        helps.append(_seconds(*HELP))
     ready = [_ready(bench) for _ in range(bench.size(7, 1))]
     interpreter = statistics.median(bare)
     imported = statistics.median(whole) - interpreter
@@ -131,11 +128,9 @@ def _starts(bench: Bench) -> list[Row]:
     ]
 
 
-def _seconds(environment: dict[str, str], *arguments: str) -> float:
+def _seconds(*arguments: str) -> float:
     began = time.perf_counter()
-    subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL
-    )
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 
