@@ -7,6 +7,7 @@ import ctypes
 import threading
 from collections import deque
 from collections.abc import Sequence
+from queue import SimpleQueue
 
 from taskq.context import CURRENT, TaskContext
 from taskq.middleware import run as run_hooks
@@ -41,7 +42,8 @@ class ThreadRunner:
         self._slots = [_Slot(number) for number in range(concurrency)]
         self._threads = 0
         self._idle = 0
-        self._wake = threading.Semaphore(0)
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        """A semaphore that is C throughout: what waits for it is awake one bytecode later."""
         self._starting = threading.Lock()
 
     def offer(self, jobs: Sequence[Job]) -> None:
@@ -52,14 +54,14 @@ class ThreadRunner:
     def nudge(self) -> None:
         """Wake a thread, or start one."""
         if self._idle > 0:
-            self._wake.release()
+            self._wake.put(None)
             return
         with self._starting:  # the engine and the threads call this
             if self._threads == len(self._slots):
                 return
             slot = self._slots[self._threads]
             self._threads += 1
-        self._wake.release()
+        self._wake.put(None)
         threading.Thread(target=self._run, args=(slot,), name=f"taskq-{slot.number}", daemon=True).start()
 
     def running(self) -> list[Job]:
@@ -81,7 +83,7 @@ class ThreadRunner:
         waiting, desk = self.waiting, self._desk
         while True:
             self._idle += 1
-            self._wake.acquire()
+            self._wake.get()
             self._idle -= 1
             while waiting:
                 try:
