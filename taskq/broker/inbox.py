@@ -17,7 +17,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from taskq.broker.batcher import Batcher
-from taskq.broker.command import Command, text
+from taskq.broker.command import Command
 from taskq.broker.commands import producing
 from taskq.broker.connect import ServerURL
 from taskq.broker.connection import Connection
@@ -66,6 +66,10 @@ class Inbox:
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
         self._closed = False
+        self._gave_up = False
+        """True once somebody waited no longer: the end of that may be told when nobody listens."""
+        self._doubtful = False
+        """True while what is read next may be of a life before: an id may be discarded, and used again."""
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher[str, None]] = WeakKeyDictionary()
 
     def watch(self, ids: Sequence[str], patience: float | None = None) -> dict[str, Future[End]]:
@@ -116,6 +120,7 @@ class Inbox:
                     wait.waiters -= 1
                     if wait.waiters == 0:
                         del self._waits[id]
+                        self._gave_up = True
 
     def close(self) -> None:
         """Let the thread end; those who still wait get a `BrokerError`."""
@@ -185,10 +190,12 @@ class Inbox:
     def _wanted(self) -> bool:
         with self._lock:
             while not self._waits and not self._closed:
+                self._doubtful = self._gave_up
                 self._waiters.wait()
             return not self._closed
 
     def _connect(self) -> Connection:
+        self._doubtful = self._gave_up
         connection = Connection(self._url, RECHECK_S + 5)
         with self._lock:
             self._connection = connection
@@ -203,9 +210,14 @@ class Inbox:
 
     def _take(self, connection: Connection) -> None:
         inbox = self._keys.inbox(self._client)
-        told = connection.call("BLMPOP", RECHECK_S, 1, inbox, "LEFT", "COUNT", _BATCH)
-        if told is not None:
-            self._look_up([text(id) for id in told[1]])
+        reply = connection.call("BLMPOP", RECHECK_S, 1, inbox, "LEFT", "COUNT", _BATCH)
+        if reply is None:
+            return
+        told = [producing.told(word) for word in reply[1]]
+        known = {id: end for id, end in told if end is not None and not self._doubtful}
+        self._doubtful = False
+        self._deliver(list(known), list(known.values()))
+        self._look_up([id for id, _ in told if id not in known])
 
     def _look_up(self, ids: Sequence[str]) -> None:
         for start in range(0, len(ids), _BATCH):

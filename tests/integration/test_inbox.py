@@ -15,6 +15,7 @@ from taskq.broker import inbox as inbox_module
 from taskq.broker.client import Broker
 from taskq.broker.command import text
 from taskq.broker.commands import producing
+from taskq.broker.commands.working import Kind
 from taskq.broker.inbox import Inbox
 from taskq.errors import BadMessage, BrokerError
 from taskq.record import Record, State
@@ -189,6 +190,28 @@ def test_a_waiter_that_is_done_takes_no_later_one_along(lab: Lab) -> None:
         return await asyncio.to_thread(later.result, 5)
 
     assert state_of(on_loop(lab.broker, program())) is State.SUCCEEDED
+
+
+def test_what_was_told_while_nobody_waited_is_not_believed(lab: Lab, server: RedisServer) -> None:
+    """A dead letter may be discarded meanwhile, and its id used again."""
+    lab.enqueue("a", "b")
+    inbox = inbox_of(lab.broker)
+    given_up = inbox.watch(["a", "b"])
+    inbox.forget(["a"])
+    lab.hello("p")
+    first, other = lab.take("p")
+    lab.settle("p", [other])
+    assert state_of(given_up["b"].result(5)) is State.SUCCEEDED
+    wait_until(lambda: blocked(server) == 0, message="the inbox to have nothing to wait for")
+    lab.settle("p", [first], Kind.FAILED)
+    lab.redis("DEL", lab.keys.record("a"), lab.keys.message("a"))
+    lab.enqueue("a")
+
+    again = inbox.watch(["a"])["a"]
+    wait_until(lambda: lab.names("inbox:*") == [], message="the old word to be read")
+    finish(lab)
+
+    assert state_of(again.result(5)) is State.SUCCEEDED
 
 
 def test_a_broken_record_is_the_error_of_those_who_wait_for_it(lab: Lab) -> None:

@@ -23,9 +23,9 @@ def wait(lab: Lab, client: str, *ids: str) -> list[End]:
 
 def told(lab: Lab, client: str = "c1") -> list[str]:
     inbox = lab.keys.inbox(client)
-    ids = lab.texts("LRANGE", inbox, 0, -1)
+    words: list[bytes] = lab.redis("LRANGE", inbox, 0, -1)
     lab.redis("DEL", inbox)
-    return ids
+    return [producing.told(word)[0] for word in words]
 
 
 def test_what_has_ended_is_given_at_once_and_nobody_is_told(lab: Lab) -> None:
@@ -121,6 +121,27 @@ def test_what_is_no_end_is_not_told(lab: Lab, kind: Kind) -> None:
     assert told(lab) == []
     lab.cancel("a")
     assert told(lab) == ["a"]
+
+
+@pytest.mark.parametrize(("size", "comes"), [(10, True), (2_000, False)])
+def test_a_small_record_comes_with_the_word_of_its_end(lab: Lab, size: int, comes: bool) -> None:
+    lab.hello("p")
+    lab.enqueue("a")
+    wait(lab, "c1", "a")
+    (task,) = lab.claim("p").tasks
+    lab.report("p", [("a", task.g, "S", 600_000, "app.job", 0, b"x" * size)])
+
+    (word,) = lab.redis("LRANGE", lab.keys.inbox("c1"), 0, -1)
+
+    id, record = producing.told(word)
+    assert id == "a"
+    assert record == (wait(lab, "c1", "a")[0] if comes else None)
+
+
+def test_a_word_that_is_no_end_is_only_a_hint_to_look() -> None:
+    assert producing.told(b"a") == ("a", None)
+    assert producing.told(b"a S|junk") == ("a", None)
+    assert producing.told(b"a r|1|p|default:5|0|0|") == ("a", None)
 
 
 def test_all_clients_that_wait_are_told(lab: Lab) -> None:

@@ -130,6 +130,13 @@ def _as_end(data: bytes) -> Record | BadMessage:
         return error
 
 
+def told(word: bytes) -> tuple[str, Record | None]:
+    """Read what an inbox is told: the id of what ended, and its record if that is small."""
+    id, _, data = word.partition(b" ")
+    record = _as_end(data) if data else None
+    return text(id), record if isinstance(record, Record) and record.state.ended else None
+
+
 def cancel(keys: Keys, id: str, ttl_ms: int) -> Command[State | None]:
     """End a task that waits, or ask the process that runs it (then RUNNING); gives the state after, None if unknown."""
     return Command("cancel", keys.meta, (id, ttl_ms), lambda reply: _ENDS.get(text(reply)), keys.shard)

@@ -23,12 +23,14 @@ local function still_dead(id)
   return record and string.sub(record, 1, 2) == 'F|'
 end
 
--- Tell the clients that wait for `id`. An inbox that nobody reads is gone in a minute.
-local function tell(id)
+-- Tell the clients that wait for `id`, with its record if that is at hand and small, so that they need not ask for it.
+-- An inbox that nobody reads is gone in a minute.
+local function tell(id, record)
   local clients = redis.pcall('HGET', P .. 'waits', id)
   if type(clients) ~= 'string' then return end
+  local told = record and #record <= 2000 and id .. ' ' .. record or id
   for client in string.gmatch(clients, '%S+') do
-    redis.pcall('RPUSH', P .. 'inbox:' .. client, id)
+    redis.pcall('RPUSH', P .. 'inbox:' .. client, told)
     redis.pcall('PEXPIRE', P .. 'inbox:' .. client, 60000)
   end
   redis.pcall('HDEL', P .. 'waits', id)

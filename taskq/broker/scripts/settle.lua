@@ -92,7 +92,8 @@ for y = #todo, 1, -1 do
     if kind == 'R' then state, ms = 'C', '600000' end
     local kept = KEPT[kind]
     state = kept or state
-    redis.call('SET', names[x], state .. '|' .. g .. mine .. outcome, 'PX', ms)
+    local record = state .. '|' .. g .. mine .. outcome
+    redis.call('SET', names[x], record, 'PX', ms)
     if state == 'F' then
       redis.call('PEXPIRE', P .. 'b:' .. id, ms)
       bury(id, queue_of(list), ms)
@@ -102,7 +103,7 @@ for y = #todo, 1, -1 do
       done[#done + 1] = P .. 'b:' .. id
     end
     if flags ~= '' then unhold(id, flags) end
-    if waited then tell(id) end
+    if waited then tell(id, record) end
     entries[#entries + 1] = state .. ' ' .. id .. ' ' .. task .. ' ' .. ARGV[i + 5]
   end
   if state then
