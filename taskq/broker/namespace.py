@@ -43,7 +43,7 @@ class Namespace:
         if (version, shards) != ("1", str(self.shards)):
             raise FormatMismatch(
                 f"namespace {self.name!r} has format {version} and {shards} shard(s); this client has format 1 and "
-                f"{self.shards}. Give both sides the same shards=, or use another namespace"
+                f"{self.shards}. Use the release that wrote it, or another namespace"
             )
         seconds, micros = yield reading.read(self.keys[shard], "TIME")
         self.hear(int(seconds) * 1_000 + int(micros) // 1_000)

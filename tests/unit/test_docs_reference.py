@@ -192,7 +192,7 @@ def test_each_promise_of_the_readme_names_a_test_that_exists() -> None:
         if f"def {name}(" not in (ROOT / file).read_text("utf-8"):
             lost.append(name)
 
-    assert len(promises) == 9
+    assert sum(bool(row[""]) for row in promises) == 9
     assert lost == []
 
 
