@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NoReturn, TypeVar
@@ -129,21 +130,21 @@ class Broker:
         return self._store(envelopes, None)
 
     def _store(self, envelopes: Sequence[Envelope], not_after_ms: int | None) -> Steps[list[Stored]]:
-        until = not_after_ms or self._valid_until()
+        began = time.monotonic()
         try:
             return (yield from store(self.namespace, envelopes, not_after_ms))
         except BrokerUnavailable as error:
-            self._unknown(envelopes, until, error)
+            self._unknown(envelopes, began, not_after_ms, error)
 
-    def _valid_until(self) -> int:
-        now_ms = self.now_ms()
-        return (
-            now_ms + VALIDITY_MS if now_ms else 0
-        )  # never heard the clock: nothing can have been stored yet
+    def _unknown(
+        self, envelopes: Sequence[Envelope], began: float, not_after_ms: int | None, error: BrokerUnavailable
+    ) -> NoReturn:
+        """Raise EnqueueUnknown of what was first sent at `began`, of our monotonic clock, or later."""
+        began_ms = self.namespace.at_ms(began)  # 0: who never heard the clock has not sent them yet
+        until = not_after_ms or (began_ms + VALIDITY_MS if began_ms else None)
 
-    def _unknown(self, envelopes: Sequence[Envelope], until_ms: int, error: BrokerUnavailable) -> NoReturn:
         def retry() -> list[Stored]:
-            return self.run(self._store(envelopes, until_ms or None))
+            return self.run(self._store(envelopes, until))
 
         first = envelopes[0].id
         more = f" and {len(envelopes) - 1} more" if len(envelopes) > 1 else ""
@@ -159,11 +160,11 @@ class Broker:
         batcher = self._stores.get(loop)
         if batcher is None:
             batcher = self._stores[loop] = Batcher(self._astore_many, BATCH)
-        until = self._valid_until()
+        began = time.monotonic()
         try:
             return await batcher.add(envelope)
         except BrokerUnavailable as error:
-            self._unknown([envelope], until, error)
+            self._unknown([envelope], began, None, error)
 
     async def _astore_many(self, envelopes: Sequence[Envelope]) -> Sequence[Stored]:
         return await self.arun(store(self.namespace, envelopes))

@@ -30,21 +30,29 @@ def store(
     `not_after_ms` (Redis time) is given where the very same messages were sent before; without it they are new,
     and if one is refused at once as too late, our idea of Redis's clock was old: it is sent once more.
     """
+    if len(envelopes) == 1:
+        return (yield from _send(namespace, namespace.keys_of(envelopes[0].id), envelopes, not_after_ms))
     done: dict[int, Stored] = {}
     for keys, places in _by_shard(namespace, envelopes).items():
         for some in _batches(envelopes, places):
-            batch = [envelopes[place] for place in some]
-            if not namespace.knows(keys.shard):
-                yield from namespace.meet(keys.shard)
-            asked = time.monotonic()
-            limit = namespace.now_ms() + VALIDITY_MS if not_after_ms is None else not_after_ms
-            now_ms, answers = yield enqueue(keys, batch, limit)
-            namespace.hear(now_ms)
-            refused = not_after_ms is None and any(answer.too_late for answer in answers)
-            if refused and time.monotonic() - asked < _ONE_TRY_S:
-                now_ms, answers = yield enqueue(keys, batch, now_ms + VALIDITY_MS)
+            answers = yield from _send(namespace, keys, [envelopes[place] for place in some], not_after_ms)
             done.update(zip(some, answers, strict=True))
     return [done[place] for place in range(len(envelopes))]
+
+
+def _send(
+    namespace: Namespace, keys: Keys, batch: Sequence[Envelope], not_after_ms: int | None
+) -> Steps[list[Stored]]:
+    if not namespace.knows(keys.shard):
+        yield from namespace.meet(keys.shard)
+    asked = time.monotonic()
+    limit = namespace.at_ms(asked) + VALIDITY_MS if not_after_ms is None else not_after_ms
+    now_ms, answers = yield enqueue(keys, batch, limit)
+    namespace.hear(now_ms)
+    refused = not_after_ms is None and now_ms > limit and any(answer.too_late for answer in answers)
+    if refused and time.monotonic() - asked < _ONE_TRY_S:
+        now_ms, answers = yield enqueue(keys, batch, now_ms + VALIDITY_MS)
+    return answers
 
 
 def _by_shard(namespace: Namespace, envelopes: Sequence[Envelope]) -> dict[Keys, Sequence[int]]:

@@ -171,6 +171,31 @@ def test_a_list_of_a_wrong_type_refuses_what_would_join_it_and_nothing_else(lab:
     lab.redis("DEL", lab.keys.ready("broken", 5))
 
 
+@pytest.mark.parametrize("company", [0, 1], ids=["alone", "in company"])
+def test_a_plain_message_alone_meets_what_it_meets_in_company(lab: Lab, company: int) -> None:
+    """The script has a shorter way for one that comes alone."""
+
+    def send(id: str, list: str = "default:5", not_after_ms: int = 0) -> Stored:
+        beside = [Envelope(f"beside-{id}", "other:5", b"")] * company
+        return lab.store([Envelope(id, list, body(id)), *beside], not_after_ms=not_after_ms)[0]
+
+    lab.redis("SET", lab.keys.ready("broken", 5), "junk")
+    past = lab.now_ms() - 1_000
+
+    assert send("a") == Stored("a", True)
+    assert send("a") == Stored("a", False)
+    assert send("a", not_after_ms=past) == Stored("a", False)
+    assert send("b", not_after_ms=past) == Stored("b", False, too_late=True)
+    assert send("c", "broken:5") == Stored("c", False, wrong_type="broken:5")
+    assert send("d", "mail:9") == Stored("d", True)
+    assert [lab.ready(), lab.ready("mail:9")] == [["a"], ["d"]]
+    assert lab.redis("GET", lab.keys.message("a")) == body("a")
+    assert lab.redis("EXISTS", lab.keys.message("b"), lab.keys.message("c")) == 0
+    assert [lab.redis("HGET", lab.keys.queues, name) for name in ("mail", "broken")] == [b"on", None]
+    assert [lab.tokens(), lab.tokens("mail")] == [1, 1]
+    lab.redis("DEL", lab.keys.ready("broken", 5))
+
+
 def test_one_call_leaves_a_token_a_queue_and_eight_at_most(lab: Lab) -> None:
     queues = ("default", "mail")
     lab.store([Envelope(f"{queue}{n}", f"{queue}:5", b"") for n in range(3) for queue in queues])

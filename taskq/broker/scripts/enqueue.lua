@@ -6,14 +6,34 @@
 -- Returns now_ms, then for each message: 1 stored, 0 its id was known, -1 too late, -2 its list has a wrong type, or the id that
 --   holds its unique key.
 -- A repeat finds the record or the message and stores nothing. Its first write is one that a full Redis refuses.
+local not_after = tonumber(ARGV[1])
+local late = not_after > 0 and now > not_after
+
+-- Have a queue stand among `queues`, and wake whoever waits for what is `ready` in it.
+local function announce(queue, ready)
+  local state = redis.pcall('HGET', P .. 'queues', queue)
+  if not state then redis.pcall('HSETNX', P .. 'queues', queue, 'on') end
+  if ready then wake(queue, state or 'on') end
+end
+
+-- One plain message, as `task.enqueue` sends it: all below does the same, and its tables take half as long again.
+if #ARGV == 5 and ARGV[4] == '' then
+  local id, list = ARGV[2], ARGV[3]
+  if redis.call('EXISTS', P .. 't:' .. id, P .. 'b:' .. id) > 0 then return { int(now), 0 } end
+  if late then return { int(now), -1 } end
+  if failed(redis.pcall('LLEN', P .. 'q:' .. list)) then return { int(now), -2 } end
+  redis.call('SET', P .. 'b:' .. id, ARGV[5])
+  redis.call('RPUSH', P .. 'q:' .. list, id)
+  announce(queue_of(list), true)
+  return { int(now), 1 }
+end
+
 local stored, seen, keys = { int(now) }, {}, {}
 for i = 2, #ARGV, 4 do
   keys[#keys + 1] = P .. 't:' .. ARGV[i]
   keys[#keys + 1] = P .. 'b:' .. ARGV[i]
 end
 local fresh = redis.call('EXISTS', unpack(keys)) == 0
-local not_after = tonumber(ARGV[1])
-local late = not_after > 0 and now > not_after
 
 local function instant(text)
   if text == '' then return nil end
@@ -127,9 +147,5 @@ for _, ids in ipairs(order) do
     redis.call('RPUSH', P .. 'q:' .. ids.list, unpack(ids))
   end
 end
-for queue, ready in pairs(queues) do
-  local state = redis.pcall('HGET', P .. 'queues', queue)
-  if not state then redis.pcall('HSETNX', P .. 'queues', queue, 'on') end
-  if ready then wake(queue, state or 'on') end
-end
+for queue, ready in pairs(queues) do announce(queue, ready) end
 return stored
