@@ -47,6 +47,7 @@ def _send(
         yield from namespace.meet(keys.shard)
     asked = time.monotonic()
     limit = namespace.at_ms(asked) + VALIDITY_MS if not_after_ms is None else not_after_ms
+    answers: list[Stored]
     now_ms, answers = yield enqueue(keys, batch, limit)
     namespace.hear(now_ms)
     refused = not_after_ms is None and now_ms > limit and any(answer.too_late for answer in answers)
