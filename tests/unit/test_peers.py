@@ -57,6 +57,7 @@ def made(**figures: dict[str, float]) -> Measured:
     return Measured(
         WHEN,
         {name: [{**some, **figures.get(name, {})}] for name, some in rounds.items()},
+        {"saq": [{}], "huey": [{}]},
         {"taskq": outcome(), "saq": outcome(), "huey": outcome(lost=5)},
     )
 
@@ -138,6 +139,7 @@ def test_the_drain_is_held_against_those_alone_that_acknowledge_after_the_run() 
 def test_the_cpu_is_held_against_the_fastest_not_the_thriftiest() -> None:
     measured = made()
     measured.rounds["rq"] = [{**FIGURES, "drain": 100.0, "drain worker µs": 1.0}]
+    measured.beside["rq"] = [{}]
     measured.killing["rq"] = outcome()
 
     assert verdict_of(measured, "CPU") == "ok"
@@ -150,22 +152,58 @@ def test_a_figure_is_the_median_of_its_rounds() -> None:
     assert measured.median("saq", "drain") == 2.0
 
 
+def test_a_ratio_is_of_what_was_measured_by_turns_and_the_median_of_the_rounds() -> None:
+    """The machine is twice as fast in the second round and, while SAQ has its turn, ten times in the third."""
+    measured = made()
+    measured.rounds["taskq"] = [{**OURS, "single": rate} for rate in (9_000.0, 9_000.0, 9_000.0)]
+    measured.rounds["saq"] = [{**FIGURES, "single": rate} for rate in (4_000.0, 8_000.0, 40_000.0)]
+    measured.beside["saq"] = [{"single": rate} for rate in (8_000.0, 16_000.0, 80_000.0)]
+
+    assert measured.ratio("saq", "single") == 2.0
+    assert measured.ours("saq", "single") == 16_000.0
+    assert measured.ratio("saq", "drain") == 20.0  # of the same round
+
+
+def test_where_no_queue_acknowledges_after_the_run_the_drain_is_held_against_none() -> None:
+    measured = made()
+    measured.killing["saq"] = outcome(lost=1)
+
+    assert [row.name.partition(",")[0] for row in verdicts(measured)] == [
+        "enqueue in bulk",
+        "enqueue one by one",
+        "idle: enqueue to start",
+    ]
+
+
 def test_a_queue_that_does_not_run_fails_the_run_and_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[str] = []
 
-    def measure(peer: Peer, folder: Path, size: Size) -> dict[str, float]:
-        asked.append(peer.name)
-        if peer.name == "rq":
-            raise Failed("the worker ended\nModuleNotFoundError: rq")
-        return OURS
+    def by_turns(
+        one: Peer, other: Peer, folder: Path, size: Size
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        asked.append(f"{one.name} {other.name}")
+        if other.name == "rq":
+            raise Failed("RQ: the worker ended\nModuleNotFoundError: rq")
+        return {"single": 2.0 * len(asked)}, {"single": 1.0}
 
-    monkeypatch.setattr(run, "measure", measure)
-    whole = run.Run([ALL["taskq"], ALL["rq"], ALL["saq"]], QUICK)
+    def drains(peer: Peer, folder: Path, size: Size) -> dict[str, float]:
+        asked.append(peer.name)
+        return {"drain": 1.0}
+
+    monkeypatch.setattr(run, "by_turns", by_turns)
+    monkeypatch.setattr(run, "drains", drains)
+    whole = run.Run([ALL["taskq"], ALL["saq"], ALL["rq"], ALL["huey"]], QUICK)
     whole.figures(2)
 
-    assert asked == ["taskq", "rq", "saq", "taskq", "saq"]
+    first = ["taskq saq", "taskq rq", "taskq huey", "taskq", "saq", "huey"]
+    assert asked == [*first, "taskq saq", "taskq huey", "taskq", "saq", "huey"]
+    assert whole.beside["huey"] == [{"single": 6.0}, {"single": 16.0}]
+    assert whole.rounds["taskq"][0] == {
+        "single": 4.0,
+        "drain": 1.0,
+    }  # the middle of what it had beside the others
     assert program.conclude(whole, Namespace(rounds=2, json=False, only=None, peers=None, quick=False)) == 1
     assert "RQ: the worker ended\nModuleNotFoundError: rq" in capsys.readouterr().err
 
@@ -216,13 +254,16 @@ def test_the_page_says_what_was_missed_and_who_loses_tasks() -> None:
     assert "| Huey | **before the run** | 5 | 5 of 100 |" in text
 
 
-def test_a_run_on_a_busy_machine_says_so() -> None:
-    busy = msgspec.structs.replace(
-        made(), circumstances=msgspec.structs.replace(WHEN, load_before=4.0, load_most=6.0)
-    )
+def test_a_run_that_was_not_quiet_or_not_full_says_so() -> None:
+    def told(**circumstances: float) -> str:
+        return report.render(
+            msgspec.structs.replace(made(), circumstances=msgspec.structs.replace(WHEN, **circumstances))
+        )
 
-    assert "Not a quiet run" not in report.render(made())
-    assert "Not a quiet run" in report.render(busy)
+    assert "Not a" not in told()
+    assert "Not a quiet run" in told(load_before=4.0, load_most=6.0)
+    assert "Not a full run" in told(rounds=1)
+    assert "Not a full run" in told(share=0.25)
 
 
 def test_only_what_stands_between_the_markers_is_made_anew() -> None:

@@ -30,11 +30,9 @@ DID_NOT_RUN, MISSED = 1, 2
 
 def main() -> int:
     options = _options()
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # workers and servers end with the run, however it was started
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        # Workers and servers end with the run, however it was started.
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     if options.install is not None:
         for name in options.install or PEERS:
             print(f"{name}: {environment(name)}")

@@ -30,7 +30,8 @@ class Outcome:
         held: those that ran when the worker was killed.
         lost: those that never came to their end.
         twice: those that came to it more than once.
-        seconds: from the new worker's start to the last end, or to the end of patience.
+        seconds: from the new worker's start until all of them have ended, those too that had only waited; or to the
+            end of patience.
     """
 
     count: int
@@ -51,29 +52,30 @@ def kill(peer: Peer, folder: Path) -> Outcome:
     Raises:
         Failed: the queue does not run.
     """
-    server = private_server(folder / "server")
-    try:
-        with Stage(peer, server, folder / "killing", phase="killing") as stage:
-            stage.ask("many", task="numbered", calls=[[number] for number in range(1, peer.killing + 1)])
-            stage.start()
-            stage.wait(round(peer.killing * AMONG) * MARKS_EACH, START_S)
-            _until_one_runs(stage)
-            stage.kill()
-            held = running(stage.marks())
-            killed = time.monotonic()
-            stage.start()
-            number = peer.killing
-            while missing(stage.marks(), peer.killing) and time.monotonic() - killed < peer.recovery_s:
-                # Work goes on: some queues look for what the dead have left only when something new comes.
-                number += 1
-                stage.ask("one", task="numbered", calls=[[number]])
-                time.sleep(0.5)
-            seconds = time.monotonic() - killed
-            ends = [number for number in stage.marks() if 0 < number <= peer.killing]
-            distinct = len(set(ends))
-            return Outcome(peer.killing, len(held), peer.killing - distinct, len(ends) - distinct, seconds)
-    finally:
-        server.kill()
+    with (
+        private_server(folder / "server") as server,
+        Stage(peer, server, folder / "killing", phase="killing") as stage,
+    ):
+        stage.ask("many", task="numbered", calls=[[number] for number in range(1, peer.killing + 1)])
+        stage.start()
+        stage.wait(round(peer.killing * AMONG) * MARKS_EACH, START_S)
+        _until_one_runs(stage)
+        stage.kill()
+        held = running(stage.marks())
+        if not held:
+            raise Failed("no task ran when the worker was killed: nothing is known of what it would lose")
+        killed = time.monotonic()
+        stage.start()
+        number = peer.killing
+        while missing(stage.marks(), peer.killing) and time.monotonic() - killed < peer.recovery_s:
+            # Work goes on: some queues look for what the dead have left only when something new comes.
+            number += 1
+            stage.ask("one", task="numbered", calls=[[number]])
+            time.sleep(0.5)
+        seconds = time.monotonic() - killed
+        ends = [number for number in stage.marks() if 0 < number <= peer.killing]
+        distinct = len(set(ends))
+        return Outcome(peer.killing, len(held), peer.killing - distinct, len(ends) - distinct, seconds)
 
 
 def missing(marks: Sequence[int], count: int) -> bool:

@@ -1,10 +1,14 @@
-"""What is measured of one queue in one round: a row of figures by name."""
+"""What is measured of one queue in one round: figures by name.
+
+Times are in seconds but for those named ms, CPU is in µs, memory in bytes, all else a second.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.peers.drivers.common import instant
@@ -21,111 +25,142 @@ FROM, UP_TO = 0.1, 0.95
 WARM_UP = 20
 """Enqueued before what is timed, each way: connections are made, scripts are loaded."""
 
+TURNS = 5
+"""Two queues that are compared by turns have so many each."""
+
+Figures = dict[str, float]
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is done: `share` of the counts in the settings."""
+    """How much is done: `share` of the tasks in the settings, `seconds` a way to enqueue, `stamps` idle starts."""
 
     share: float
-    singles: int
+    seconds: float
     stamps: int
 
     def of(self, count: int) -> int:
         return max(20, round(count * self.share))
 
 
-QUICK = Size(0.1, 100, 20)
+QUICK = Size(0.1, 0.2, 20)
 
 
 def full(share: float) -> Size:
     """A run that counts; on a busy machine, of a share of the tasks."""
-    return Size(share, max(200, round(2_000 * share)), 200)
+    return Size(share, 1.0, 100)
 
 
-@dataclass(slots=True)
-class Figures:
-    """Figures of one queue; times in seconds, CPU in µs, memory in bytes, all else a second."""
+def by_turns(one: Peer, other: Peer, folder: Path, size: Size) -> tuple[Figures, Figures]:
+    """Have two queues enqueue, and then start what comes to an idle worker, in short turns.
 
-    values: dict[str, float] = field(default_factory=dict[str, float])
+    Round trips take twice as long from one second to the next where a system moves processes between processors:
+    what is to be compared has to be close in time.
 
-    def drained(self, name: str, spent: Gauges) -> None:
-        self.values[name] = spent.ran / spent.at
-        self.values[f"{name} worker µs"] = spent.worker_s * 1e6 / spent.ran
-        self.values[f"{name} redis µs"] = spent.redis_s * 1e6 / spent.ran
-        self.values[f"{name} commands"] = spent.commands / spent.ran
+    Raises:
+        Failed: one of them does not run.
+    """
+    with private_server(folder / "one") as first, private_server(folder / "other") as second:
+
+        @contextlib.contextmanager
+        def stages(name: str) -> Generator[tuple[Stage, Stage]]:
+            with (
+                Stage(one, first, folder / f"{name}-1") as left,
+                Stage(other, second, folder / f"{name}-2") as right,
+            ):
+                yield left, right
+
+        with stages("enqueue") as both:
+            enqueued = _enqueue(both, size.seconds)
+        for server in (first, second):
+            server.call("FLUSHALL")
+        with stages("idle") as both:
+            started = _idle(both, size.stamps)
+    left, right = ({**some, **more} for some, more in zip(enqueued, started, strict=True))
+    return left, right
 
 
-def measure(peer: Peer, folder: Path, size: Size) -> dict[str, float]:
-    """Run one round of one queue on a server of its own.
+def drains(peer: Peer, folder: Path, size: Size) -> Figures:
+    """Drain queues that were filled before.
 
     Raises:
         Failed: it does not run.
     """
-    found = Figures()
-    server = private_server(folder / "server")
-    try:
+    with private_server(folder / "server") as server:
 
         def stage(name: str, phase: Phase = "always", processes: int = 1, *, results: bool = True) -> Stage:
             server.call("FLUSHALL")
             return Stage(peer, server, folder / name, phase=phase, processes=processes, results=results)
 
+        count, waits = size.of(peer.count), size.of(peer.waits)
         with stage("results") as one:
-            found.drained("drain", _drain(one, _produce(one, found, size)))
+            found = _drain(one, "drain", "empty", count)
             one.settle()
-            _idle(one, found, size)
+            found["worker bytes"] = one.memory()
         with stage("no-results", results=False) as one:
-            one.ask("many", task="empty", count=size.of(peer.count))
-            found.drained("without results", _drain(one, size.of(peer.count)))
+            found |= _drain(one, "without results", "empty", count)
         with stage("two", processes=2) as one:
-            one.ask("many", task="empty", count=size.of(peer.count))
-            found.drained("two processes", _drain(one, size.of(peer.count)))
+            found |= _drain(one, "two processes", "empty", count)
         with stage("waits", "waits") as one:
-            one.ask("many", task="rest", count=size.of(peer.waits))
-            found.drained("waits", _drain(one, size.of(peer.waits)))
-    finally:
-        server.kill()
-    return found.values
+            return found | _drain(one, "waits", "rest", waits)
 
 
-def _produce(stage: Stage, found: Figures, size: Size) -> int:
-    """One after the other, then in bulk; gives how many there are.
-
-    The server's memory grows by what a queued task takes.
-    """
-    stage.ask("one", task="empty", count=WARM_UP)
-    stage.ask("many", task="empty", count=WARM_UP)
-    began = stage.used_memory()
-    singles, many = size.singles, size.of(stage.peer.count)
-    found.values["single"] = singles / stage.ask("one", task="empty", count=singles)["seconds"]
-    found.values["bulk"] = many / stage.ask("many", task="empty", count=many)["seconds"]
-    found.values["queued bytes"] = (stage.used_memory() - began) / (singles + many)
-    return 2 * WARM_UP + singles + many
-
-
-def _drain(stage: Stage, count: int) -> Gauges:
-    """Start the worker on what is queued; gives what was spent between two moments well inside the drain."""
-    stage.start()
-    stage.wait(max(1, round(count * FROM)), START_S)
-    begin = stage.gauges()
-    stage.wait(round(count * UP_TO), DRAIN_S)
-    spent = stage.gauges().since(begin)
-    stage.wait(count, DRAIN_S)
-    return spent
+def _enqueue(stages: Sequence[Stage], seconds: float) -> list[Figures]:
+    """One after the other, then in bulk; the server's memory grows by what a queued task takes."""
+    for stage in stages:
+        stage.ask("one", task="empty", count=WARM_UP)
+        stage.ask("many", task="empty", count=WARM_UP)
+    before = [stage.used_memory() for stage in stages]
+    counts = dict.fromkeys(stages, 0)
+    found: list[Figures] = [{} for _ in stages]
+    for name, do in (("single", "one"), ("bulk", "many")):
+        for stage, figures, (count, spent) in zip(stages, found, _turns(stages, do, seconds), strict=True):
+            figures[name] = count / spent
+            counts[stage] += count
+    for stage, figures, memory in zip(stages, found, before, strict=True):
+        figures["queued bytes"] = (stage.used_memory() - memory) / counts[stage]
+    return found
 
 
-def _idle(stage: Stage, found: Figures, size: Size) -> None:
+def _turns(stages: Sequence[Stage], do: str, seconds: float) -> list[tuple[int, float]]:
+    """Have each enqueue for that long altogether; gives how many each has stored, in how many seconds."""
+    answers = [
+        [stage.ask(do, task="empty", seconds=seconds / TURNS) for stage in stages] for _ in range(TURNS)
+    ]
+    return [
+        (sum(answer["count"] for answer in ours), sum(answer["seconds"] for answer in ours))
+        for ours in zip(*answers, strict=True)
+    ]
+
+
+def _idle(stages: Sequence[Stage], count: int) -> list[Figures]:
     """From just before an enqueue to the start of the task, while the worker has nothing else to do."""
+    for stage in stages:
+        stage.start()
+    for stage in stages:
+        stage.ask("stamps", count=WARM_UP)
+    lags: list[list[float]] = [[] for _ in stages]
+    for _ in range(TURNS):
+        for stage, some in zip(stages, lags, strict=True):
+            some += _stamped(stage, count // TURNS)
+    return [
+        {
+            "idle p50 ms": statistics.median(some),
+            "idle p99 ms": statistics.quantiles(some, n=100, method="inclusive")[98],
+        }
+        for some in lags
+    ]
+
+
+def _stamped(stage: Stage, count: int) -> list[float]:
     seen = stage.ran()
-    began = stage.ask("stamps", count=size.stamps)["began"]
+    began = stage.ask("stamps", count=count)["began"]
 
     def all_there() -> bool:
-        return set(range(1, len(began) + 1)) <= {instant(value)[0] for value in stage.marks()[seen:]}
+        return set(range(1, count + 1)) <= {instant(value)[0] for value in stage.marks()[seen:]}
 
     wait_until(all_there, START_S, "each of the tasks to start")
-    lags = lags_ms(began, stage.marks()[seen:])
-    found.values["idle p50 ms"] = statistics.median(lags)
-    found.values["idle p99 ms"] = statistics.quantiles(lags, n=100)[98]
-    found.values["worker bytes"] = stage.memory()
+    return lags_ms(began, stage.marks()[seen:])
 
 
 def lags_ms(began: Sequence[int], marks: Sequence[int]) -> list[float]:
@@ -135,3 +170,25 @@ def lags_ms(began: Sequence[int], marks: Sequence[int]) -> list[float]:
         number, at = instant(value)
         starts.setdefault(number, at)
     return [(starts[number] - begin) / 1e6 for number, begin in enumerate(began, 1)]
+
+
+def _drain(stage: Stage, name: str, task: str, count: int) -> Figures:
+    """Start the worker on `count` tasks; the figures are of what lies between two moments well inside the drain."""
+    stage.ask("many", task=task, count=count)
+    stage.start()
+    stage.wait(max(1, round(count * FROM)), START_S)
+    begin = stage.gauges()
+    stage.wait(round(count * UP_TO), DRAIN_S)
+    found = rates(name, stage.gauges().since(begin))
+    stage.wait(count, DRAIN_S)
+    return found
+
+
+def rates(name: str, spent: Gauges) -> Figures:
+    """What a stretch of a drain comes to."""
+    return {
+        name: spent.ran / spent.at,
+        f"{name} worker µs": spent.worker_s * 1e6 / spent.ran,
+        f"{name} redis µs": spent.redis_s * 1e6 / spent.ran,
+        f"{name} commands": spent.commands / spent.ran,
+    }

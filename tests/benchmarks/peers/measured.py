@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -43,15 +43,29 @@ class Measured(msgspec.Struct, frozen=True):
     Args:
         circumstances: when and where.
         rounds: by queue, the figures of each round.
+        beside: by queue, what taskq had in each round by turns with it.
         killing: by queue, what came of killing its worker.
     """
 
     circumstances: Circumstances
     rounds: dict[str, list[dict[str, float]]]
+    beside: dict[str, list[dict[str, float]]]
     killing: dict[str, Outcome]
 
     def median(self, peer: str, figure: str) -> float:
         return statistics.median(one[figure] for one in self.rounds[peer])
+
+    def ours(self, peer: str, figure: str) -> float:
+        """What taskq had, as near in time to that queue as it was measured."""
+        return statistics.median(ours for ours, _ in self._pairs(peer, figure))
+
+    def ratio(self, peer: str, figure: str) -> float:
+        """How many times that queue's figure ours is: each round has its ratio, and this is their median."""
+        return statistics.median(ours / theirs for ours, theirs in self._pairs(peer, figure))
+
+    def _pairs(self, peer: str, figure: str) -> list[tuple[float, float]]:
+        rounds = zip(self.rounds[TASKQ.name], self.beside[peer], self.rounds[peer], strict=True)
+        return [(near.get(figure, ours[figure]), theirs[figure]) for ours, near, theirs in rounds]
 
     def late(self, peer: str) -> bool:
         """Whether the queue acknowledges after the run, as the killing has shown."""
@@ -69,37 +83,36 @@ def save(measured: Measured, path: Path = KEPT) -> None:
 def verdicts(measured: Measured) -> list[Row]:
     """What was asked for in comparison, and what the same run gave."""
     others = [peer.name for peer in OTHERS if peer.name in measured.rounds]
+    late = [name for name in others if measured.late(name)]
 
-    def ours(figure: str) -> float:
-        return measured.median(TASKQ.name, figure)
+    def nearest(names: Iterable[str], figure: str) -> str:
+        return min(names, key=lambda name: measured.ratio(name, figure))
 
-    def all_of(figure: str) -> dict[str, float]:
-        return {name: measured.median(name, figure) for name in others}
+    def note(name: str, figure: str, unit: str) -> str:
+        ours, theirs = measured.ours(name, figure), measured.median(name, figure)
+        return f"{number(ours)}{unit}; {ALL[name].title} {number(theirs)}{unit}"
 
-    late = {name: rate for name, rate in all_of("drain").items() if measured.late(name)}
-    fastest = max(late, key=late.__getitem__)
-    cpu = measured.median(fastest, "drain worker µs")
-    bulk, single, idle = all_of("bulk"), all_of("single"), all_of("idle p50 ms")
-    most_bulk, most_single = (max(some, key=some.__getitem__) for some in (bulk, single))
-    quickest = min(idle, key=idle.__getitem__)
+    rows: list[Row] = []
+    if late:
+        fastest = nearest(late, "drain")
+        cpu = 1 / measured.ratio(fastest, "drain worker µs")
+        rows += [
+            Row("drain, over the fastest that acknowledges after the run", measured.ratio(fastest, "drain"), "×",
+                at_least(DRAIN_OVER), note=note(fastest, "drain", "/s")),
+            Row("worker CPU a task, that one's over ours", cpu, "×",
+                at_least(CPU_UNDER), note=note(fastest, "drain worker µs", " µs")),
+        ]  # fmt: skip
+    bulk, single = nearest(others, "bulk"), nearest(others, "single")
+    quickest = max(others, key=lambda name: measured.ratio(name, "idle p50 ms"))
     return [
-        Row("drain, over the fastest that acknowledges after the run", ours("drain") / late[fastest], "×",
-            at_least(DRAIN_OVER), note=_note("drain", ours, late, fastest, "/s")),
-        Row("worker CPU a task, that one's over ours", cpu / ours("drain worker µs"), "×",
-            at_least(CPU_UNDER), note=_note("drain worker µs", ours, {fastest: cpu}, fastest, " µs")),
-        Row("enqueue in bulk, over the fastest", ours("bulk") / bulk[most_bulk], "×",
-            at_least(BULK_OVER), note=_note("bulk", ours, bulk, most_bulk, "/s")),
-        Row("enqueue one by one, over the fastest", ours("single") / single[most_single], "×",
-            at_least(1), note=_note("single", ours, single, most_single, "/s")),
-        Row("idle: enqueue to start, p50, over the quickest", ours("idle p50 ms") / idle[quickest], "×",
-            at_most(1), note=_note("idle p50 ms", ours, idle, quickest, " ms")),
+        *rows,
+        Row("enqueue in bulk, over the fastest", measured.ratio(bulk, "bulk"), "×",
+            at_least(BULK_OVER), note=note(bulk, "bulk", "/s")),
+        Row("enqueue one by one, over the fastest", measured.ratio(single, "single"), "×",
+            at_least(1), note=note(single, "single", "/s")),
+        Row("idle: enqueue to start, p50, over the quickest", measured.ratio(quickest, "idle p50 ms"), "×",
+            at_most(1), note=note(quickest, "idle p50 ms", " ms")),
     ]  # fmt: skip
-
-
-def _note(
-    figure: str, ours: Callable[[str], float], theirs: Mapping[str, float], name: str, unit: str
-) -> str:
-    return f"{number(ours(figure))}{unit}; {ALL[name].title} {number(theirs[name])}{unit}"
 
 
 def number(value: float) -> str:

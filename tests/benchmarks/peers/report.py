@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.benchmarks.peers.chart import chart
 from tests.benchmarks.peers.environments import PEERS
+from tests.benchmarks.peers.killing import Outcome
 from tests.benchmarks.peers.measured import Measured, number, verdicts
 from tests.benchmarks.peers.settings import ALL, Peer, Setting
 from tests.workers import ROOT
@@ -85,11 +86,10 @@ def _header(measured: Measured) -> str:
         f"Measured {at.date}: {rounds}, Python {at.python}, {at.server}, AOF everysec, {at.cores} cores, "
         f"{at.seconds / 60:.0f} minutes. Load before the run {at.load_before:.1f}, at the most {at.load_most:.1f}."
     )
-    if at.load_before > NOISY or at.rounds < 3 or at.share < 1:
-        lines += (
-            " **Not a quiet run:** other work had the machine, or there were fewer than three rounds, or fewer tasks. "
-            "Ratios say more than figures here."
-        )
+    if at.load_before > NOISY:
+        lines += " **Not a quiet run:** other work had the machine. Ratios say more than figures here."
+    if at.rounds < 3 or at.share < 1:
+        lines += " **Not a full run:** a full one has three rounds and all of the tasks."
     return lines
 
 
@@ -99,41 +99,36 @@ def _verdicts(measured: Measured) -> Iterable[Sequence[str]]:
         yield row.name, f"{row.asked} {row.unit}", f"{number(row.value)} {row.unit}", verdict, row.note
 
 
-def _running(measured: Measured) -> list[Column]:
-    def rate(figure: str) -> Callable[[Peer], str]:
-        return lambda peer: number(measured.median(peer.name, figure))
+def _column(measured: Measured, name: str, figure: str, unit: float = 1) -> Column:
+    return name, lambda peer: number(measured.median(peer.name, figure) / unit)
 
+
+def _running(measured: Measured) -> list[Column]:
     return [
-        ("one process, results kept", rate("drain")),
-        ("one process, no results", rate("without results")),
-        ("two processes, results kept", rate("two processes")),
-        ("waits of 50 ms, one process", rate("waits")),
+        _column(measured, "one process, results kept", "drain"),
+        _column(measured, "one process, no results", "without results"),
+        _column(measured, "two processes, results kept", "two processes"),
+        _column(measured, "waits of 50 ms, one process", "waits"),
     ]
 
 
 def _costs(measured: Measured) -> list[Column]:
-    def value(figure: str, unit: float = 1) -> Callable[[Peer], str]:
-        return lambda peer: number(measured.median(peer.name, figure) / unit)
-
     return [
-        ("CPU of the worker, µs", value("drain worker µs")),
-        ("CPU of Redis, µs", value("drain redis µs")),
-        ("commands at Redis", value("drain commands")),
-        ("Redis memory of a queued task, bytes", value("queued bytes")),
-        ("memory of the worker (PSS), MB", value("worker bytes", 1e6)),
+        _column(measured, "CPU of the worker, µs", "drain worker µs"),
+        _column(measured, "CPU of Redis, µs", "drain redis µs"),
+        _column(measured, "commands at Redis", "drain commands"),
+        _column(measured, "Redis memory of a queued task, bytes", "queued bytes"),
+        _column(measured, "memory of the worker (PSS), MB", "worker bytes", 1e6),
     ]
 
 
 def _enqueueing(measured: Measured) -> list[Column]:
-    def value(figure: str) -> Callable[[Peer], str]:
-        return lambda peer: number(measured.median(peer.name, figure))
-
     return [
-        ("one by one", value("single")),
-        ("in bulk", value("bulk")),
+        _column(measured, "one by one", "single"),
+        _column(measured, "in bulk", "bulk"),
         ("by", _bulk),
-        ("enqueue to start, p50, ms", value("idle p50 ms")),
-        ("p99, ms", value("idle p99 ms")),
+        _column(measured, "enqueue to start, p50, ms", "idle p50 ms"),
+        _column(measured, "p99, ms", "idle p99 ms"),
     ]
 
 
@@ -145,20 +140,15 @@ def _bulk(peer: Peer) -> str:
 
 
 def _delivery(measured: Measured) -> list[Column]:
-    killing = measured.killing
-
-    def told(peer: Peer) -> str:
-        return "after the run" if killing[peer.name].late else "**before the run**"
+    def column(name: str, told: Callable[[Outcome], str]) -> Column:
+        return name, lambda peer: told(measured.killing[peer.name])
 
     return [
-        ("acknowledges", told),
-        ("running when killed", lambda peer: str(killing[peer.name].held)),
-        ("lost", lambda peer: f"{killing[peer.name].lost} of {killing[peer.name].count}"),
-        ("ended twice", lambda peer: str(killing[peer.name].twice)),
-        (
-            "all back after, s",
-            lambda peer: number(killing[peer.name].seconds) if told(peer)[0] == "a" else "never",
-        ),
+        column("acknowledges", lambda it: "after the run" if it.late else "**before the run**"),
+        column("running when killed", lambda it: str(it.held)),
+        column("lost", lambda it: f"{it.lost} of {it.count}"),
+        column("ended twice", lambda it: str(it.twice)),
+        column("all ended after, s", lambda it: number(it.seconds) if it.late else "never"),
     ]
 
 

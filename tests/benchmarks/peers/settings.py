@@ -57,7 +57,7 @@ class Peer:
     settings: tuple[Setting, ...]
     count: int
     bulk: str
-    waits: int = 4_000
+    waits: int = 2_000
     killing: int = 400
     recovery_s: float = 20
     copies: bool = False
@@ -112,7 +112,7 @@ TASKQ = Peer(
         Setting("lease", "30s", "guarantees.md"),
         Setting("lease", "3s", "guarantees.md", when="killing"),
     ),
-    count=150_000,
+    count=75_000,
     bulk="`enqueue_many`",
 )
 
@@ -144,8 +144,9 @@ OTHERS = (
             Setting("unacked_restore_throttle", 10, _KOMBU),
             Setting("unacked_restore_throttle", 1, _KOMBU, when="killing"),
         ),
-        count=4_000,
+        count=1_500,
         bulk="",
+        waits=1_000,
         killing=100,
         recovery_s=60,
     ),
@@ -162,7 +163,7 @@ OTHERS = (
             Setting("maintenance_interval", 600, f"{_RQ}/workers/"),
             Setting("maintenance_interval", 5, f"{_RQ}/workers/", when="killing"),
         ),
-        count=250,
+        count=125,
         bulk="`enqueue_many`",
         waits=40,
         killing=40,
@@ -185,7 +186,7 @@ OTHERS = (
             Setting("maintenance_chance", 1_000, f"{_DRAMATIQ}/reference.html"),
             Setting("maintenance_chance", 1_000_000, f"{_DRAMATIQ}/reference.html", when="killing"),
         ),
-        count=8_000,
+        count=4_000,
         bulk="",
     ),
     Peer(
@@ -207,7 +208,7 @@ OTHERS = (
             Setting("workers", 1, _HUEY),
             Setting("workers", SLOTS, _HUEY, when="waits"),
         ),
-        count=8_000,
+        count=4_000,
         bulk="",
         copies=True,
     ),
@@ -223,7 +224,7 @@ OTHERS = (
             Setting("job_timeout", 2, f"{_ARQ}/", when="killing"),
             Setting("batch", 100, f"{_ARQ}/"),
         ),
-        count=6_000,
+        count=1_500,
         bulk="",
         recovery_s=30,
         copies=True,
@@ -247,7 +248,7 @@ OTHERS = (
             Setting("unacknowledged_lock_timeout", 5, _TASKIQ_REDIS),
             Setting("batch", 100, _TASKIQ_REDIS),
         ),
-        count=6_000,
+        count=3_000,
         bulk="",
     ),
     Peer(
@@ -265,7 +266,7 @@ OTHERS = (
             Setting("sweep", 1, f"{_SAQ}/saq/worker.py", when="killing"),
             Setting("batch", 100, f"{_SAQ}/saq/queue/redis.py"),
         ),
-        count=8_000,
+        count=4_000,
         bulk="",
         killing=100,
         recovery_s=60,
@@ -282,7 +283,7 @@ OTHERS = (
             Setting("idle_timeout", 3, _STREAQ_WORKER, when="killing"),
             Setting("batch", 1_000, f"{_STREAQ}/task.rst"),
         ),
-        count=5_000,
+        count=2_500,
         bulk="`enqueue_many`",
     ),
     Peer(
@@ -297,7 +298,7 @@ OTHERS = (
             Setting("redelivery_timeout", 3, _DOCKET, when="killing"),
             Setting("batch", 1_000, _DOCKET),
         ),
-        count=3_000,
+        count=1_500,
         bulk="`add_many`",
         copies=True,
     ),
@@ -316,7 +317,7 @@ OTHERS = (
             Setting("maxStalledCount", 1, f"{_BULLMQ}/guide/workers/stalled-jobs"),
             Setting("batch", 1_000, f"{_BULLMQ}/guide/queues/adding-bulks"),
         ),
-        count=8_000,
+        count=3_000,
         bulk="`addBulk`",
         copies=True,
     ),

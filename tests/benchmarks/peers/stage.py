@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -90,9 +91,7 @@ class Stage:
         self._workers: list[subprocess.Popen[bytes]] = []
         self._client = server.client()
         self._environ = {
-            **{
-                name: value for name, value in os.environ.items() if not name.startswith(("TASKQ_", "REDIS_"))
-            },
+            **{name: told for name, told in os.environ.items() if not name.startswith(("TASKQ_", "REDIS_"))},
             "PATH": f"{self._bin}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": os.pathsep.join([str(DRIVERS), *([str(ROOT)] if peer is TASKQ else [])]),
             "PYTHONDONTWRITEBYTECODE": "",
@@ -261,11 +260,15 @@ class Stage:
 
     def _failure(self, what: str) -> Failed:
         said = self._output.read_text(errors="replace")[-4_000:]
-        return Failed(f"{what}\n{said}")
+        return Failed(f"{self.peer.title}: {what}\n{said}")
 
 
-def private_server(folder: Path) -> RedisServer:
-    """Start a server for one queue in one round, AOF everysec."""
+@contextlib.contextmanager
+def private_server(folder: Path) -> Generator[RedisServer]:
+    """A server for one queue, AOF everysec."""
     server = RedisServer("redis", folder)
     server.start()
-    return server
+    try:
+        yield server
+    finally:
+        server.kill()

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import json
+import math
 import os
 import random
 import struct
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 URL = os.environ.get("PEER_URL", "redis://127.0.0.1:6379/0")
 RESULTS = os.environ.get("PEER_RESULTS", "1") == "1"
@@ -39,9 +41,10 @@ ONE_CALL = 1
 NAMES = ("empty", "rest", "stamped", "numbered")
 """The tasks: in a thread or a process by these names, for a loop with an `a` before them."""
 
+T = TypeVar("T")
 Args = tuple[int, ...]
-One = Callable[[str, Args], object]
-Many = Callable[[str, Sequence[Args]], object]
+One = Callable[[str, Args], T]
+Many = Callable[[str, Sequence[Args]], T]
 
 _MARKS = os.environ.get("PEER_MARKS", os.devnull)
 _marks = os.open(_MARKS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -113,34 +116,25 @@ def setting(name: str) -> Any:
     return SETTINGS[name]
 
 
-def serve(one: One, many: Many | None = None) -> None:
+def serve(one: One[object], many: Many[object] | None = None) -> None:
     """Enqueue as standard input says, a line a command; answer a line each.
 
     Args:
         one: enqueue one call of a task by its name, and come back when it is stored.
         many: enqueue many calls by the best way there is; None where there is none but `one`.
     """
+
+    def in_turn(task: str, calls: Sequence[Args]) -> None:
+        for args in calls:
+            one(task, args)
+
     _answer({"ready": True})
     for line in sys.stdin:
-        told = json.loads(line)
-        if told["do"] == "stamps":
-            _answer(_stamps(one, told["count"]))
-            continue
-        calls = [tuple(args) for args in told["calls"]] if "calls" in told else [()] * told["count"]
-        began = time.perf_counter()
-        if told["do"] == "many" and many is not None:
-            for some in _batches(calls):
-                many(told["task"], some)
-        else:
-            for args in calls:
-                one(told["task"], args)
-        _answer({"seconds": time.perf_counter() - began})
+        for _ in _obeyed(json.loads(line), one, many or in_turn):
+            pass
 
 
-async def aserve(
-    one: Callable[[str, Args], Awaitable[object]],
-    many: Callable[[str, Sequence[Args]], Awaitable[object]] | None = None,
-) -> None:
+async def aserve(one: One[Awaitable[object]], many: Many[Awaitable[object]] | None = None) -> None:
     """As `serve`; where there is no way for many at once, as many calls of `one` at once as a batch has."""
 
     async def together(task: str, calls: Sequence[Args]) -> None:
@@ -148,19 +142,8 @@ async def aserve(
 
     _answer({"ready": True})
     while line := await asyncio.to_thread(sys.stdin.readline):
-        told = json.loads(line)
-        if told["do"] == "stamps":
-            _answer(await _astamps(one, told["count"]))
-            continue
-        calls = [tuple(args) for args in told["calls"]] if "calls" in told else [()] * told["count"]
-        began = time.perf_counter()
-        if told["do"] == "many":
-            for some in _batches(calls):
-                await (many or together)(told["task"], some)
-        else:
-            for args in calls:
-                await one(told["task"], args)
-        _answer({"seconds": time.perf_counter() - began})
+        for stored in _obeyed(json.loads(line), one, many or together):
+            await stored
 
 
 def run(main: Awaitable[object]) -> None:
@@ -175,38 +158,43 @@ def run(main: Awaitable[object]) -> None:
             runner.run(main)
 
 
-def _batches(calls: Sequence[Args]) -> list[Sequence[Args]]:
-    size = int(SETTINGS.get("batch", 1_000))
-    return [calls[start : start + size] for start in range(0, len(calls), size)]
+def _obeyed(told: dict[str, Any], one: One[T], many: Many[T]) -> Iterator[T]:
+    """Do what is told, and answer; gives what each call gave, to be awaited where it is awaitable."""
+    if told["do"] == "stamps":
+        return _stamps(one, told["count"])
+    return _enqueued(told, one, many)
 
 
-def _pause() -> float:
-    """Long enough for a worker to have settled, looked again, and blocked; never in step with what polls."""
-    return random.uniform(0.005, 0.015)
+def _enqueued(told: dict[str, Any], one: One[T], many: Many[T]) -> Iterator[T]:
+    """Enqueue the calls that are given, or so many without arguments, or without arguments for so long."""
+    calls: Iterator[Args]
+    if "calls" in told:
+        calls = iter([tuple(args) for args in told["calls"]])
+    else:
+        calls = itertools.repeat((), told["count"]) if "count" in told else itertools.repeat(())
+    task, size = told["task"], int(SETTINGS.get("batch", 1_000)) if told["do"] == "many" else 1
+    stored = 0
+    began = now = time.perf_counter()
+    until = began + told.get("seconds", math.inf)
+    while now < until and (some := tuple(itertools.islice(calls, size))):
+        yield many(task, some) if told["do"] == "many" else one(task, some[0])
+        stored += len(some)
+        now = time.perf_counter()
+    _answer({"count": stored, "seconds": now - began})
 
 
-def _stamps(one: One, count: int) -> dict[str, list[int]]:
+def _stamps(one: One[T], count: int) -> Iterator[T]:
+    """Enqueue so many, each when the one before has started and its worker waits again; tells when each began."""
     began: list[int] = []
     seen = marks()
     for at in range(count):
-        time.sleep(_pause())
+        # Long enough for a worker to have settled, looked again, and blocked; never in step with what polls.
+        time.sleep(random.uniform(0.005, 0.015))
         began.append(time.monotonic_ns())
-        one("stamped", (at + 1,))
+        yield one("stamped", (at + 1,))
         while marks() <= seen + at:
             time.sleep(0.001)
-    return {"began": began}
-
-
-async def _astamps(one: Callable[[str, Args], Awaitable[object]], count: int) -> dict[str, list[int]]:
-    began: list[int] = []
-    seen = marks()
-    for at in range(count):
-        await asyncio.sleep(_pause())
-        began.append(time.monotonic_ns())
-        await one("stamped", (at + 1,))
-        while marks() <= seen + at:  # noqa: ASYNC110 - a file wakes nobody
-            await asyncio.sleep(0.001)
-    return {"began": began}
+    _answer({"began": began})
 
 
 def _answer(answer: dict[str, Any]) -> None:
