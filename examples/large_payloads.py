@@ -1,6 +1,7 @@
 """Large arguments and results in a folder: through Redis travels where they lie, and nothing else.
 
-Run a worker with `taskq worker examples.large_payloads:app`, then `python examples/large_payloads.py`.
+Run `taskq dev examples.large_payloads:app`, and in another terminal
+`TASKQ_REDIS_URL=embedded:// python examples/large_payloads.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Secret arguments: the task has them, and nothing shows them, not even the error of a task that failed.
 
-Run a worker with `taskq worker examples.redaction:app`, then `python examples/redaction.py`.
+Run `taskq dev examples.redaction:app`, and in another terminal
+`TASKQ_REDIS_URL=embedded:// python examples/redaction.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Signing keys: what no key of yours has signed does not run, and what is said of a task's end is held against them.
 
-Run a worker with `taskq worker examples.signing:app`, then `python examples/signing.py`.
+Run `taskq dev examples.signing:app`, and in another terminal
+`TASKQ_REDIS_URL=embedded:// python examples/signing.py`.
 """
 
 from __future__ import annotations
