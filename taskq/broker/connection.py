@@ -40,10 +40,7 @@ class Connection:
 
     def __init__(self, url: ServerURL, timeout: float | None) -> None:
         self._connection: Any = raw_connection(url, timeout=timeout)  # the driver types little of it
-        self._direct: _Direct | None = None
-        if _hiredis and isinstance(self._connection._sock, socket.socket):
-            # The driver only connects: its layers take longer than what a short command does itself.
-            self._direct = _Direct(self._connection)
+        self._direct = _direct(self._connection)
 
     def fileno(self) -> int:
         """The socket, for a selector."""
@@ -103,6 +100,12 @@ class Connection:
     def close(self) -> None:
         """Close the socket."""
         self._connection.disconnect()
+
+
+def _direct(connection: Any) -> _Direct | None:
+    # The driver only connects, if it can be: its layers take longer than what a short command does itself.
+    possible = _hiredis is not None and isinstance(connection._sock, socket.socket)
+    return _Direct(connection) if possible else None
 
 
 class _Direct:
