@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from taskq.broker.command import Command, Steps, run_steps, script
 from taskq.broker.connect import ServerURL
-from taskq.broker.connection import Connection
+from taskq.broker.connection import Connection, connect
 from taskq.broker.faults import Action, Fault, Refusal, classify
 from taskq.broker.keys import Keys
 
@@ -40,8 +40,8 @@ class Link:
     def open(self) -> None:
         """Connect both."""
         self.close()
-        self._commands = Connection(self._url, _COMMAND_TIMEOUT_S)
-        self.blocking = Connection(self._url, BLOCK_S * 1.2 + 5.0)
+        self._commands = connect(self._url, _COMMAND_TIMEOUT_S)
+        self.blocking = connect(self._url, BLOCK_S * 1.2 + 5.0)
 
     def close(self) -> None:
         """Close both. A BLPOP that was out may take a token with it; the idle look for themselves soon."""

@@ -1,10 +1,11 @@
-"""One connection without a pool, for those who wait on a socket themselves: the worker's engine and the inbox."""
+"""One connection: the pool has several, the worker's engine and the inbox wait on the sockets of their own."""
 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis import exceptions as redis
@@ -31,6 +32,19 @@ _MORE = object()
 _READ = 65_536
 
 
+def connect(url: ServerURL, timeout: float | None) -> Connection:
+    """Connect and log in. `timeout`: seconds for a reply, more than it may block for.
+
+    Raises:
+        redis.RedisError: the server is not reached, or refuses the login.
+    """
+    driver: Any = raw_connection(url, timeout=timeout)  # the driver types little of it
+    # Not memory://, which has no socket of its own. There is no public way to it.
+    if _hiredis is not None and isinstance(driver._sock, socket.socket):
+        return _Direct(driver)
+    return Connection(driver)
+
+
 class Connection:
     """Sends words and reads replies, RESP2 as they come. Not safe for threads.
 
@@ -38,34 +52,25 @@ class Connection:
     it must be closed.
     """
 
-    def __init__(self, url: ServerURL, timeout: float | None) -> None:
-        self._connection: Any = raw_connection(url, timeout=timeout)  # the driver types little of it
-        self._direct = _direct(self._connection)
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
 
     def fileno(self) -> int:
         """The socket, for a selector."""
-        return int(self._connection._sock.fileno())  # there is no public way to it
+        return int(self._driver._sock.fileno())
 
     def send(self, *commands: Sequence[Argument]) -> None:
         """Send commands in one write."""
-        if self._direct is None:
-            self._connection.send_packed_command(self._connection.pack_commands(commands))
-        else:
-            self._direct.send(commands)
+        self._driver.send_packed_command(self._driver.pack_commands(commands))
 
     def read(self) -> Any:
         """Read one reply; a refusal of the server is raised as `ResponseError`, and the connection stays good."""
-        reply = self.read_or_error()
-        if isinstance(reply, ResponseError):
-            raise reply
-        return reply
+        return self._driver.read_response()
 
     def read_or_error(self) -> Any:
         """Read one reply; a refusal of the server is returned, so that the replies behind it are still read."""
-        if self._direct is not None:
-            return self._direct.read()
         try:
-            return self._connection.read_response()
+            return self.read()
         except ResponseError as error:
             return error
 
@@ -76,8 +81,7 @@ class Connection:
 
     def pending(self) -> bool:
         """True if a reply, or a part of one, can be read now; a selector does not see what the parser has buffered."""
-        buffered = self._direct is not None and self._direct.buffered()
-        return buffered or bool(self._connection.can_read(timeout=0))
+        return bool(self._driver.can_read(timeout=0))
 
     def quiet(self) -> bool:
         """True if it is open and has nothing to read: fit for the next command."""
@@ -91,48 +95,51 @@ class Connection:
 
         To close it from here would free the descriptor under its feet, for the next socket to take.
         """
-        if isinstance(getattr(self._connection, "_sock", None), socket.socket):
+        if isinstance(getattr(self._driver, "_sock", None), socket.socket):
             with contextlib.suppress(OSError, AttributeError):  # closed just now
-                self._connection._sock.shutdown(socket.SHUT_RDWR)
+                self._driver._sock.shutdown(socket.SHUT_RDWR)
         else:
-            self._connection.disconnect()  # of memory://, which has no descriptor and wakes who waits
+            self._driver.disconnect()  # of memory://, which has no descriptor and wakes who waits
 
     def close(self) -> None:
         """Close the socket."""
-        self._connection.disconnect()
+        self._driver.disconnect()
 
 
-def _direct(connection: Any) -> _Direct | None:
-    # The driver only connects, if it can be: its layers take longer than what a short command does itself.
-    possible = _hiredis is not None and isinstance(connection._sock, socket.socket)
-    return _Direct(connection) if possible else None
+class _Direct(Connection):
+    """hiredis on a socket that the driver has connected, whose layers take longer than a short command itself."""
 
-
-class _Direct:
-    """hiredis on a socket that the driver has connected. It raises the driver's errors, too."""
-
-    def __init__(self, connection: Any) -> None:
-        self._sock: socket.socket = connection._sock
+    def __init__(self, driver: Any) -> None:
+        super().__init__(driver)
+        self._socket: socket.socket = driver._sock
         self._buffer = bytearray(_READ)
         self._reader = _hiredis.Reader(
             protocolError=redis.InvalidResponse,
-            replyError=connection._parser.parse_error,
+            replyError=driver._parser.parse_error,
             notEnoughData=_MORE,
         )
+        self._readable = select.poll()
+        self._readable.register(self._socket, select.POLLIN)
+        self._decrypted: Callable[[], int] = getattr(self._socket, "pending", lambda: 0)  # of TLS
 
-    def send(self, commands: Sequence[Sequence[Argument]]) -> None:
+    def send(self, *commands: Sequence[Argument]) -> None:
         pack = _hiredis.pack_command
-        packed = b"".join([pack(tuple(words)) for words in commands])
         try:
-            self._sock.sendall(packed)
+            self._socket.sendall(b"".join([pack(tuple(words)) for words in commands]))
         except OSError as error:
             raise _driver_error(error) from error
 
     def read(self) -> Any:
+        reply = self.read_or_error()
+        if isinstance(reply, ResponseError):
+            raise reply
+        return reply
+
+    def read_or_error(self) -> Any:
         reader = self._reader
         while (reply := reader.gets()) is _MORE:
             try:
-                size = self._sock.recv_into(self._buffer)
+                size = self._socket.recv_into(self._buffer)
             except OSError as error:
                 raise _driver_error(error) from error
             if not size:
@@ -142,8 +149,8 @@ class _Direct:
             raise reply  # it answers, but loads its data, or has lost its master: the driver breaks off, too
         return reply
 
-    def buffered(self) -> bool:
-        return bool(self._reader.has_data())
+    def pending(self) -> bool:
+        return bool(self._readable.poll(0)) or self._reader.has_data() or self._decrypted() > 0
 
 
 def _driver_error(error: OSError) -> redis.RedisError:

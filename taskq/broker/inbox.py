@@ -20,7 +20,7 @@ from taskq.broker.batcher import Batcher
 from taskq.broker.command import Command
 from taskq.broker.commands import producing
 from taskq.broker.connect import ServerURL
-from taskq.broker.connection import Connection
+from taskq.broker.connection import Connection, connect
 from taskq.broker.conversation import pause_after
 from taskq.broker.faults import DRIVER_ERRORS
 from taskq.broker.keys import Keys
@@ -196,7 +196,7 @@ class Inbox:
 
     def _connect(self) -> Connection:
         self._doubtful = self._gave_up
-        connection = Connection(self._url, RECHECK_S + 5)
+        connection = connect(self._url, RECHECK_S + 5)
         with self._lock:
             self._connection = connection
             if self._closed:

@@ -9,7 +9,7 @@ from typing import Any
 
 from taskq.broker.command import Argument
 from taskq.broker.connect import MOST, POOL_WAIT, ServerURL
-from taskq.broker.connection import Connection
+from taskq.broker.connection import Connection, connect
 from taskq.broker.faults import breaks_connection
 
 
@@ -57,7 +57,7 @@ class Pool:
             if connection.quiet():
                 return connection
             connection.close()
-        return Connection(self._url, self._timeout)
+        return connect(self._url, self._timeout)
 
     def close(self) -> None:
         """Close the connections, those in use as soon as they are given back."""
