@@ -73,6 +73,12 @@ class Desk:
             log.debug("%s %s starts, attempt %d", job.task.name, job.id, job.attempt)
         return True
 
+    def begin(self, job: Job, slot: int) -> None:
+        """Count its time from here on: on the loop, the first steps of others come between its admission and this."""
+        job.started = time.monotonic()
+        if job.hard_ms:
+            self._words[self._testimony.word_of(slot) + 1] = kill_at_ms(job)
+
     def _refuse(self, job: Job, slot: int, verdict: Verdict) -> bool:
         self._words[self._testimony.word_of(slot)] = 0
         job.started = 0.0

@@ -72,6 +72,7 @@ class LoopRunner:
 
     async def _run(self, job: Job, slot: int) -> None:
         desk, hooks, message = self._desk, self._desk.hooks, job.message
+        desk.begin(job, slot)
         context = desk.context(job)
         CURRENT.set(context)
         value, error = None, None

@@ -22,6 +22,7 @@ from taskq.worker.loop import LoopRunner
 from taskq.worker.prefetch import Prefetch
 from taskq.worker.testimony import Testimony as Page
 from taskq.worker.threads import ThreadRunner
+from taskq.worker.timeouts import kill_at_ms
 from taskq.worker.verdict import CancelRequested, HardTimeout, Judge, Verdict
 from tests.jobs import app, job
 from tests.support import wait_until
@@ -174,3 +175,22 @@ def test_jobs_on_the_loop_wait_for_a_slot_and_no_longer(shop: Shop) -> None:
         shop.run(short)
     assert shop.kinds(20) == [Kind.SUCCEEDED] * 20
     assert shop.page.running() == []
+
+
+def test_the_first_steps_of_others_are_no_part_of_a_job_s_time(shop: Shop) -> None:
+    """Else what a task takes here would seem to grow with the slots, and less would be fetched ahead."""
+    kill_at: list[int] = []
+
+    async def hog() -> None:
+        time.sleep(0.05)  # noqa: ASYNC251 - it holds up the loop on purpose
+
+    async def short() -> None:
+        kill_at.extend(running.kill_at_ms for running in shop.page.running())
+
+    first = job(Gauge(app.task(name="tests.hog")(hog)))
+    second = job(Gauge(app.task(name="tests.short", timeout=60)(short)))
+    shop.asyncs.offer([first, second])
+    assert shop.kinds(2) == [Kind.SUCCEEDED] * 2
+    took = {one: verdict.took for one, verdict in shop.ended}
+    assert took[first] >= 0.05 > took[second]
+    assert kill_at == [kill_at_ms(second)]
