@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from redis.exceptions import OutOfMemoryError
 
 from taskq import TaskQ
 from taskq.cli.bench.ground import own_namespace
@@ -232,13 +233,18 @@ def test_what_killed_runs_have_left_is_removed_by_the_next_and_a_run_that_lives_
     assert len(live) >= 6
 
 
-def test_a_run_says_what_it_removed(bench: Bench, redis_server: Start) -> None:
-    server = redis_server()
-    with server.client() as client:
-        client.set("tq:{bench-0000aaaa:0}:t:1", b"1")
+def test_a_server_that_is_full_of_what_a_killed_run_has_left_is_freed_of_it_and_measured(
+    bench: Bench, redis_server: Start
+) -> None:
+    server = redis_server("--maxmemory", "20mb")
+    left = "tq:{bench-0000aaaa:0}:q:default:5"
+    with server.client() as client, contextlib.suppress(OutOfMemoryError):
+        while True:
+            client.rpush(left, b"x" * 10_000)
 
     with bench("--url", server.url, "--processes", "1") as process:
         read_up_to(process, "taskq: removed 1 key of bench-0000aaaa, a run that was killed")
+        read_up_to(process, "single enqueues")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
 

@@ -359,10 +359,11 @@ def test_a_replica_and_a_full_server_are_refused_with_what_to_do() -> None:
     full = INFO | {"maxmemory": "1000000"}
 
     with pytest.raises(BrokerUnavailable, match=r"name its master, 10\.0\.0\.1:6379"):
-        ground.refuse(replica, "redis://here")
+        ground.refuse_replica(replica, "redis://here")
     with pytest.raises(Backpressure, match="maxmemory is 1,000,000; raise it"):
-        ground.refuse(full, "redis://here")
-    ground.refuse(INFO, "redis://here")
+        ground.refuse_full(full, "redis://here")
+    ground.refuse_replica(INFO, "redis://here")
+    ground.refuse_full(INFO, "redis://here")
 
 
 def test_processor_time_is_read_and_of_a_dead_process_is_none() -> None:

@@ -63,8 +63,9 @@ def perform(plan: Plan, server: str, tell: Tell) -> Report:
         url = ends.enter_context(ground.server_url(server, directory))
         broker = ground.own_namespace(url)
         ends.callback(broker.close)
+        ground.reach(broker)
+        _tidy(broker, tell)  # before the look at its memory, which may be full of just that
         doctor = ground.look_over(broker)
-        _tidy(broker, tell)
         ends.enter_context(ground.removed_afterwards(broker))
         os.environ["TASKQ_REDIS_URL"] = url  # not on a command line: it may have a password
         ends.callback(app.use, app.use(broker))

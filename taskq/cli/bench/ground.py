@@ -69,17 +69,25 @@ def server_url(found: str, directory: Path) -> Generator[str]:
         yield embedded.ensure("bench", directory=place, allow_fake=False, linger=5.0).url
 
 
+def reach(broker: Broker) -> None:
+    """Make sure that the server is there, and takes writes.
+
+    Raises:
+        BrokerUnavailable: it is not reached, or it is a replica.
+    """
+    refuse_replica(broker.run(Patient(broker.keys).info()), broker.url.masked)
+
+
 def look_over(broker: Broker) -> list[Finding]:
     """Give what the doctor finds wrong with the server.
 
     Raises:
         ConfigurationError: it is too old, or a node of a cluster.
-        BrokerUnavailable: it is not reached, or it is a replica.
         Backpressure: its memory is full.
+        BrokerError: it fails.
     """
     patient = Patient(broker.keys)
-    info = broker.run(patient.info())
-    refuse(info, broker.url.masked)
+    refuse_full(broker.run(patient.info()), broker.url.masked)
     findings = broker.run(diagnose(patient, SERVER_CHECKS))
     for finding in findings:
         if finding.check in _FATAL and finding.status is Status.PROBLEM:
@@ -87,10 +95,13 @@ def look_over(broker: Broker) -> list[Finding]:
     return [finding for finding in findings if finding.status in (Status.PROBLEM, Status.WARNING)]
 
 
-def refuse(info: Mapping[str, str], where: str) -> None:
+def refuse_replica(info: Mapping[str, str], where: str) -> None:
     if info.get("role") == "slave":
         master = f"{info.get('master_host')}:{info.get('master_port')}"
         raise BrokerUnavailable(f"{where} is a replica, which stores nothing: name its master, {master}")
+
+
+def refuse_full(info: Mapping[str, str], where: str) -> None:
     limit, used = int(info.get("maxmemory", 0)), int(info["used_memory"])
     if limit and used >= limit:
         raise Backpressure(
