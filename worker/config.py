@@ -49,7 +49,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     health: str | None = None
     """`HOST:PORT` for /livez and /readyz; None: off."""
     log_level: str = "INFO"
-    """The level of the `taskq` loggers."""
+    """The level of the `taskq` loggers; of all, where the app sets up no logging."""
     log_json: bool = False
     """One JSON object a line in place of text."""
     log_tasks: bool = False

@@ -1,0 +1,97 @@
+"""What a worker logs, beside what the app logs: who of the two has set up logging."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from taskq.cli.exits import Exit
+from tests.commandline import MAIN, environment, settle_in
+from tests.support import wait_until
+from tests.workers import Worker, Yard
+
+APP = """
+import logging.config
+
+from taskq import TaskQ
+
+{setup}
+app = TaskQ("shop")
+
+
+@app.task
+def say(text: str) -> None:
+    logging.getLogger("shop").info(text)
+    logging.getLogger("shop").debug("not so loud")
+"""
+DICT = """logging.config.dictConfig({{
+    "version": 1,
+    "disable_existing_loggers": {disable},
+    "formatters": {{"own": {{"format": "OWN %(name)s %(message)s"}}}},
+    "handlers": {{"own": {{"class": "logging.StreamHandler", "formatter": "own"}}}},
+    "root": {{"handlers": ["own"], "level": "INFO"}},
+}})"""
+
+
+def worked(yard: Yard, setup: str) -> Worker:
+    """Have a worker run one task of an app that sets up logging like this, and stop."""
+    (yard.folder / "shop.py").write_text(APP.format(setup=setup))
+    worker = yard.worker("shop:app", app_dir=str(yard.folder))
+    yard.app.enqueue("shop.shop.say", "one cup", queue="default").result(timeout=10)
+    wait_until(lambda: worker.says("one cup"))
+    assert worker.stop() == 0
+    return worker
+
+
+def test_lines_of_an_app_that_sets_up_no_logging_come_as_the_workers_own(tmp_path: Path) -> None:
+    with Yard(tmp_path) as yard:
+        worker = worked(yard, "")
+
+    assert [(line["logger"], line["level"]) for line in worker.says("one cup")] == [("shop", "info")]
+    assert not worker.says("not so loud")
+    assert [line["logger"] for line in worker.says("1 succeeded")] == ["taskq.worker"]
+
+
+@pytest.mark.parametrize(
+    "setup",
+    ['logging.basicConfig(level="INFO", format="OWN %(name)s %(message)s")', DICT.format(disable=False)],
+    ids=["basicConfig", "dictConfig"],
+)
+def test_an_app_that_sets_up_logging_keeps_its_format_for_all_lines_of_its_processes(
+    tmp_path: Path, setup: str
+) -> None:
+    with Yard(tmp_path) as yard:
+        worker = worked(yard, setup)
+
+    assert [line["message"] for line in worker.says("one cup")] == ["OWN shop one cup"]
+    [succeeded] = worker.says("1 succeeded")
+    assert succeeded["message"].startswith("OWN taskq.worker 1 succeeded")
+    assert [line["logger"] for line in worker.says("stopped")] == ["taskq.worker"], "the supervisor's"
+
+
+def test_dict_config_turns_taskqs_lines_off_where_it_is_not_told_otherwise(tmp_path: Path) -> None:
+    with Yard(tmp_path) as yard:
+        worker = worked(yard, DICT.format(disable=True))
+
+    assert worker.says("one cup")
+    assert not worker.says("1 succeeded")
+
+
+def test_a_worker_for_which_no_server_is_named_ends_and_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle_in(monkeypatch, tmp_path)
+    (tmp_path / "shop.py").write_text(APP.format(setup=""))
+    ended = subprocess.run(
+        [*MAIN, "worker", "shop:app"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+    assert ended.returncode == Exit.BROKER
+    assert "TASKQ_REDIS_URL" in ended.stderr
