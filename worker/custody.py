@@ -132,7 +132,7 @@ class Custody:
 
     def _settle(self, process: str, holds: dict[str, Hold], kind: Kind) -> None:
         words: list[Outcome7] = [
-            (id, hold.g, kind.value, 0, "-", 0, b"")
+            (id, hold.g, kind.letter, 0, "-", 0, b"")
             for id, hold in sorted(holds.items(), key=lambda item: (item[1].seq, item[1].index))
         ]
         for start in range(0, len(words), working.BATCH):

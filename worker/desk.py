@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from taskq.broker.commands.working import Kind
+from taskq.broker.commands.working import FAILED, RETRY, Kind
 from taskq.broker.namespace import Namespace
 from taskq.context import TaskContext
 from taskq.errors import PayloadError
@@ -134,9 +134,9 @@ class Desk:
     def news(self, verdict: Verdict) -> News | None:
         """Which hooks are to hear of a verdict."""
         hooks = self.hooks
-        if verdict.kind is Kind.RETRY:
+        if verdict.kind is RETRY:
             return News(hooks.before_retry, hooks.after_retry, (verdict.error, verdict.ms))
-        if verdict.kind is Kind.FAILED:
+        if verdict.kind is FAILED:
             return News(hooks.before_failure, hooks.after_failure, (verdict.error,))
         return None
 

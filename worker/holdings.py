@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from taskq.broker.commands.working import BATCH, BATCH_BYTES, Answer, Kind
+from taskq.broker.commands.working import BATCH, BATCH_BYTES, RELEASED, Answer, Kind
 from taskq.worker.job import Job
 from taskq.worker.ledger import Ledger
 from taskq.worker.prefetch import Prefetch
@@ -50,6 +50,8 @@ class Runner(Protocol):
 
 
 Tell = Callable[[Job, Verdict], None]
+
+_NOT_OURS = (Answer.LOST, Answer.GONE)
 
 _DROPS_MESSAGE = frozenset({Kind.SUCCEEDED, Kind.CANCELLED, Kind.EXPIRED})
 """The ends after which the server has the message no more, but for a task with `keep_message`."""
@@ -174,7 +176,7 @@ class Holdings:
                 del self._jobs[job.id]
                 if job is self._careful:
                     self._careful = None
-                if verdict.kind is not Kind.RELEASED:
+                if verdict.kind is not RELEASED:
                     ended += 1
                 if job.outcome_given:
                     continue
@@ -190,7 +192,7 @@ class Holdings:
         """Note what the server said of `sent`; start what was to be settled at its start."""
         sent, self.sent = self.sent, []
         for (job, verdict), answer in zip(sent, answers, strict=True):
-            if answer in (Answer.LOST, Answer.GONE):
+            if answer in _NOT_OURS:
                 self._jobs.pop(job.id, None)
                 if verdict.kind is not Kind.RELEASED:  # else it was returned for us already
                     self._ledger.lost(job)

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from taskq.broker.commands.working import Answer, Kind
+from taskq.broker.commands.working import COMMITTED, RELEASED, SUCCEEDED, Answer, Kind
 from taskq.frame import READS_FRAME
 from taskq.signing import KNOWS_KEY
 from taskq.worker.job import Job
@@ -34,12 +34,12 @@ class Ledger:
     def settle(self, sent: Sequence[tuple[Job, Verdict]], answers: Sequence[Answer]) -> None:
         """Note what a settle answered."""
         for (job, verdict), answer in zip(sent, answers, strict=True):
-            if verdict.kind is Kind.RELEASED:
+            if verdict.kind is RELEASED:
                 continue
             self.settled += 1
-            if answer is not Answer.COMMITTED:
+            if answer is not COMMITTED:
                 continue
-            if verdict.kind is not Kind.SUCCEEDED:
+            if verdict.kind is not SUCCEEDED:
                 _say(job, verdict)
             elif self._log_tasks:
                 log.info("%s %s succeeded in %.1f ms", job.task.name, job.id, verdict.took * 1_000)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass, field
 
+import msgspec
+
 from taskq.application import Application
-from taskq.broker.commands.working import Kind, Outcome7
+from taskq.broker.commands.working import SUCCEEDED, Kind, Outcome7
 from taskq.errors import (
     ArgumentMismatch,
     BadMessage,
@@ -36,8 +38,7 @@ class CancelRequested(BaseException):
     """Raised in a thread whose task somebody cancelled; async tasks get asyncio's CancelledError."""
 
 
-@dataclass(slots=True)
-class Verdict:
+class Verdict(msgspec.Struct):
     """What `settle` is told of one job. `ms` is the record's TTL, or the delay of a retry."""
 
     kind: Kind
@@ -53,7 +54,7 @@ class Verdict:
 
     def words(self, job: Job) -> Outcome7:
         """As `settle.lua` takes it."""
-        kind = self.kind.value
+        kind = self.kind.letter
         if job.task.options.keep_message:
             kind = _KEPT.get(kind, kind)
         took_ms = round(self.took * 1_000)
@@ -117,8 +118,8 @@ class Judge:
         if result is not None and self.payloads.is_large(len(result), options.offload_over):
             aside = self.payloads.aside(result, "outcome", job.id, options.compress_over)
             outcome.result, outcome.payload = None, aside.reference
-        sealed = self._sealed(job, Kind.SUCCEEDED, outcome)
-        return Verdict(Kind.SUCCEEDED, max(ttl, self.dedupe_ttl_ms), took, sealed, aside=aside)
+        sealed = self._sealed(job, SUCCEEDED, outcome)
+        return Verdict(SUCCEEDED, max(ttl, self.dedupe_ttl_ms), took, sealed, aside=aside)
 
     def raised(self, job: Job, error: BaseException, started_ms: int, took: float) -> Verdict:
         """It raised: again later, or failed for good. What cannot be mended by running it again is not retried."""
@@ -146,13 +147,13 @@ class Judge:
 
     def _sealed(self, job: Job, kind: Kind, outcome: Outcome) -> bytes:
         compress_over = job.task.options.compress_over
-        return seal_outcome(outcome, job.id, job.g, kind.value, self.frames, compress_over)
+        return seal_outcome(outcome, job.id, job.g, kind.letter, self.frames, compress_over)
 
     def unreadable(self, id: str, g: int, error: Exception) -> Outcome7:
         """What no worker of this release can read is dead-lettered and quarantined."""
         outcome = Outcome(error=remote_error(error, longest=self.frames.longest_text))
         sealed = seal_outcome(outcome, id, g, _UNREADABLE_ENDS, self.frames)
-        return (id, g, Kind.UNREADABLE.value, self.dead_ttl_ms, "-", 0, sealed)
+        return (id, g, Kind.UNREADABLE.letter, self.dead_ttl_ms, "-", 0, sealed)
 
 
 def judge_of(app: Application) -> Judge:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+import msgspec
 
 from taskq.broker.command import Command, text, whole
 from taskq.broker.keys import PRIORITIES, Keys
@@ -34,6 +36,9 @@ def _count(reply: bytes) -> int | None:
 class Kind(Enum):
     """What became of a claimed task. The letters are those of `settle.lua`."""
 
+    def __init__(self, letter: str) -> None:
+        self.letter = letter
+
     SUCCEEDED = "S"
     FAILED = "F"
     CANCELLED = "C"
@@ -45,6 +50,10 @@ class Kind(Enum):
     UNREADABLE = "Q"
 
 
+SUCCEEDED, FAILED, RETRY, RELEASED = Kind.SUCCEEDED, Kind.FAILED, Kind.RETRY, Kind.RELEASED
+"""For those who ask it of every task: Python 3.11 takes 0.1 µs to find a member in its class."""
+
+
 class Answer(Enum):
     """What `settle` says of one outcome."""
 
@@ -54,17 +63,22 @@ class Answer(Enum):
     GONE = b"g"
 
 
+COMMITTED = Answer.COMMITTED
+"""As `SUCCEEDED`."""
+
 _ANSWERS = {answer.value: answer for answer in Answer}
 
 
-@dataclass(slots=True)
-class Claimed:
+class Claimed(msgspec.Struct):
     """One task as a claim gives it. `rest` is `f|c|flags|queue:priority|expires_ms`; see `Rest`."""
 
     id: str
     g: int
     rest: bytes
-    message: bytes = field(repr=False)
+    message: bytes
+
+    def __repr__(self) -> str:
+        return f"<Claimed {self.id} g={self.g}>"  # without its message: it may be secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +163,7 @@ Outcome7 = tuple[str, int, str, int, str, int, bytes]
 
 def released(claimed: Claimed) -> Outcome7:
     """The outcome of a claimed task that is given back unstarted."""
-    return (claimed.id, claimed.g, Kind.RELEASED.value, 0, "-", 0, b"")
+    return (claimed.id, claimed.g, RELEASED.letter, 0, "-", 0, b"")
 
 
 def settle(keys: Keys, process: str, outcomes: Sequence[Outcome7]) -> Command[list[Answer]]:
