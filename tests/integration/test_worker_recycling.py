@@ -13,6 +13,7 @@ import pytest
 
 from taskq import State, TaskFailed
 from tests.apps.growing import BREAK
+from tests.proxy import Fate, Proxy, nth
 from tests.support import wait_until
 from tests.workers import ROOT, Yard
 
@@ -88,6 +89,17 @@ def test_a_burst_goes_on_when_a_task_ends_its_process(tmp_path: Path) -> None:
         assert yard.states(handles) == {"succeeded": 20}
         with pytest.raises(TaskFailed, match="CrashedTooOften"):
             leaver.result(timeout=5)
+
+
+def test_a_burst_does_not_end_at_a_reconnect(tmp_path: Path) -> None:
+    """A process that is connected again asks first what its last claim was given, and for no more."""
+    with Yard(tmp_path) as yard, Proxy(yard.server.port, nth("claim", 1, Fate.LOSE_COMMAND)) as proxy:
+        handles = yard.send_many("growing.rest", [(0,)] * 20)
+        worker = yard.worker("growing", burst=True, url=proxy.url, wait=False)
+
+        assert worker.wait(timeout=20) == 0
+        assert proxy.lost[Fate.LOSE_COMMAND] == 1
+        assert yard.states(handles) == {"succeeded": 20}
 
 
 def test_a_process_that_cannot_start_is_tried_again_ever_more_slowly(
