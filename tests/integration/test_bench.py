@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import psutil
@@ -59,6 +59,20 @@ def read_up_to(process: subprocess.Popen[str], moment: str) -> None:
     """Read what it tells of its progress, up to a line that has this."""
     assert process.stderr is not None
     assert any(moment in line for line in process.stderr)
+
+
+@contextlib.contextmanager
+def under_way(
+    process: subprocess.Popen[str], moment: str, others_end_within: float = 5
+) -> Generator[subprocess.Popen[str]]:
+    """A run that has come to this moment; the body ends it, and all its processes are to end with it."""
+    with process:
+        read_up_to(process, moment)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children
+        yield process
+        process.communicate(timeout=50)
+    assert psutil.wait_procs(children, timeout=others_end_within)[1] == []
 
 
 def keys_of(server: RedisServer) -> dict[bytes, bytes]:
@@ -158,45 +172,32 @@ def test_told_to_stop_it_leaves_no_key_and_no_process(
     server = redis_server()
     used_by_someone(server)
     before = keys_of(server)
-    with bench("--url", server.url, "--processes", "2") as process:
-        read_up_to(process, moment)
-        children = psutil.Process(process.pid).children(recursive=True)
+    with under_way(bench("--url", server.url, "--processes", "2"), moment) as process:
         process.send_signal(number)
-        process.communicate(timeout=30)
 
     assert process.returncode == code
-    assert children
-    assert psutil.wait_procs(children, timeout=5)[1] == []
     assert keys_of(server) == before
     assert list(place.iterdir()) == []
 
 
 def test_no_further_ctrl_c_breaks_off_the_way_out(bench: Bench, place: Path, redis_server: Start) -> None:
     server = redis_server()
-    with bench("--url", server.url, "--processes", "1") as process:
-        read_up_to(process, "sync tasks, 1 process")
-        children = psutil.Process(process.pid).children(recursive=True)
+    with under_way(bench("--url", server.url, "--processes", "1"), "sync tasks, 1 process") as process:
         while process.poll() is None:
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.05)
 
     assert process.returncode in (130, -signal.SIGINT)  # the last one may find only Python's own end
-    assert psutil.wait_procs(children, timeout=5)[1] == []
     assert keys_of(server) == {}
     assert list(place.iterdir()) == []
 
 
 def test_killed_its_worker_ends_by_itself(bench: Bench, place: Path, redis_server: Start) -> None:
     server = redis_server()
-    with bench("--url", server.url, "--processes", "1") as process:
-        read_up_to(process, "idle worker")
-        children = psutil.Process(process.pid).children(recursive=True)
+    run = bench("--url", server.url, "--processes", "1")
+    with under_way(run, "idle worker", others_end_within=15) as process:
         process.kill()
-        process.communicate(timeout=30)
-
-    assert children
-    assert psutil.wait_procs(children, timeout=15)[1] == []
 
 
 def test_what_killed_runs_have_left_is_removed_by_the_next_and_a_run_that_lives_keeps_its_keys(
