@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,16 @@ from tests.proxy import Fate, Proxy, Words, all_pass, names
 from tests.servers import RedisServer
 from tests.support import wait_until
 from tests.workers import LEASE_S, Worker, Yard
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Generator[Yard]:
+    """Its workers end in good order after each test, and leave nothing."""
+    with Yard(tmp_path) as yard:
+        yield yard
+        for worker in yard.workers:
+            assert (worker.stop() if worker.running() else worker.wait()) == 0
+        assert yard.leftovers() == []
 
 
 def idle_worker(yard: Yard, **config: Any) -> Worker:
@@ -47,68 +58,57 @@ def is_claim_behind(words: Words) -> bool:
     return names(words, "claim") and words[6] == b"1"
 
 
-def test_what_is_given_to_an_idle_process_that_stands_still_runs_elsewhere(tmp_path: Path) -> None:
-    with Yard(tmp_path) as yard:
-        stopped = idle_worker(yard)
-        [process], [child] = [one.id for one in yard.processes(stopped)], stopped.children()
-        os.kill(child, signal.SIGSTOP)
+def test_what_is_given_to_an_idle_process_that_stands_still_runs_elsewhere(yard: Yard) -> None:
+    stopped = idle_worker(yard)
+    [process], [child] = [one.id for one in yard.processes(stopped)], stopped.children()
+    os.kill(child, signal.SIGSTOP)
+    handle = yard.send("deadly.work", 0)
+    given_to(yard, handle, process)
+    began = time.monotonic()
+    other = yard.worker("deadly")
+
+    assert handle.result(timeout=10) == 1
+    assert time.monotonic() - began < LEASE_S / 2 + 3
+    os.kill(child, signal.SIGCONT)
+    assert yard.send("deadly.work", 0).result(timeout=10) == 1
+    assert [start.pid for start in yard.ledger.starts(handle.id)] == other.children()
+
+
+def test_so_does_what_it_is_given_after_the_supervisor_has_returned_all(yard: Yard) -> None:
+    """Its claim may stay behind the BLPOP until then: another claim of its name stands for that one here."""
+    stopped = idle_worker(yard)
+    [process], [child] = [one.id for one in yard.processes(stopped)], stopped.children()
+    os.kill(child, signal.SIGSTOP)
+    wait_until(lambda: stopped.says("does not answer"), message="the supervisor to note it")
+    keys = yard.app.broker.keys[0]
+    late = working.claim(keys, process, 99, 1, working.claim_words(keys, ["default"]))
+
+    handle = yard.send("deadly.work", 0)
+    yard.app.broker.call(late)
+
+    wait_until(lambda: handle.status() is State.QUEUED, message="the task to go back")
+    os.kill(child, signal.SIGKILL)
+    assert handle.result(timeout=10) == 1
+
+
+def test_a_process_that_was_paused_past_its_lease_starts_nothing_of_what_it_was_given(yard: Yard) -> None:
+    paused = idle_worker(yard)
+    [process] = [one.id for one in yard.processes(paused)]
+    with paused.paused():
         handle = yard.send("deadly.work", 0)
         given_to(yard, handle, process)
-        began = time.monotonic()
         other = yard.worker("deadly")
+        assert handle.result(timeout=20) == 1
+        where = other.children()
+    yard.wait_ready(paused)
 
-        assert handle.result(timeout=10) == 1
-        assert time.monotonic() - began < LEASE_S / 2 + 3
-        os.kill(child, signal.SIGCONT)
-        assert yard.send("deadly.work", 0).result(timeout=10) == 1
-        assert [start.pid for start in yard.ledger.starts(handle.id)] == other.children()
-        for worker in (stopped, other):
-            assert worker.stop() == 0
-        assert yard.leftovers() == []
-
-
-def test_so_does_what_it_is_given_after_the_supervisor_has_returned_all(tmp_path: Path) -> None:
-    """Its claim may stay behind the BLPOP until then: another claim of its name stands for that one here."""
-    with Yard(tmp_path) as yard:
-        stopped = idle_worker(yard)
-        [process], [child] = [one.id for one in yard.processes(stopped)], stopped.children()
-        os.kill(child, signal.SIGSTOP)
-        wait_until(lambda: stopped.says("does not answer"), message="the supervisor to note it")
-        keys = yard.app.broker.keys[0]
-        late = working.claim(keys, process, 99, 1, working.claim_words(keys, ["default"]))
-
-        handle = yard.send("deadly.work", 0)
-        yard.app.broker.call(late)
-
-        wait_until(lambda: handle.status() is State.QUEUED, message="the task to go back")
-        os.kill(child, signal.SIGKILL)
-        assert handle.result(timeout=10) == 1
-        assert stopped.stop() == 0
-        assert yard.leftovers() == []
-
-
-def test_a_process_that_was_paused_past_its_lease_starts_nothing_of_what_it_was_given(tmp_path: Path) -> None:
-    with Yard(tmp_path) as yard:
-        paused = idle_worker(yard)
-        [process] = [one.id for one in yard.processes(paused)]
-        with paused.paused():
-            handle = yard.send("deadly.work", 0)
-            given_to(yard, handle, process)
-            other = yard.worker("deadly")
-            assert handle.result(timeout=20) == 1
-            where = other.children()
-        yard.wait_ready(paused)
-
-        assert yard.wait_ended(yard.send_many("deadly.work", [(0,)] * 20)) == {"succeeded": 20}
-        assert [start.pid for start in yard.ledger.starts(handle.id)] == where
-        for worker in (paused, other):
-            assert worker.stop() == 0
-        assert yard.leftovers() == []
+    assert yard.wait_ended(yard.send_many("deadly.work", [(0,)] * 20)) == {"succeeded": 20}
+    assert [start.pid for start in yard.ledger.starts(handle.id)] == where
 
 
 @pytest.mark.parametrize("fate", [Fate.LOSE_COMMAND, Fate.LOSE_REPLY])
-def test_a_claim_behind_a_blpop_may_be_lost_and_so_may_its_reply(tmp_path: Path, fate: Fate) -> None:
-    with Yard(tmp_path) as yard, Proxy(yard.server.port) as proxy:
+def test_a_claim_behind_a_blpop_may_be_lost_and_so_may_its_reply(yard: Yard, fate: Fate) -> None:
+    with Proxy(yard.server.port) as proxy:
         worker = idle_worker(yard, url=proxy.url, concurrency=4)
         proxy.judge = lambda words: fate if is_claim_behind(words) else Fate.PASS
 
@@ -119,60 +119,50 @@ def test_a_claim_behind_a_blpop_may_be_lost_and_so_may_its_reply(tmp_path: Path,
         proxy.judge = all_pass
         assert len(yard.ledger.starts(handle.id)) == 1
         assert worker.stop() == 0
-        assert yard.leftovers() == []
 
 
-def test_what_expires_while_its_process_stands_still_is_not_started(tmp_path: Path) -> None:
+def test_what_expires_while_its_process_stands_still_is_not_started(yard: Yard) -> None:
     """The reply of the claim has lain there meanwhile, and says what time it was then."""
-    with Yard(tmp_path) as yard:
-        worker = idle_worker(yard)
-        [process], [child] = [one.id for one in yard.processes(worker)], worker.children()
-        os.kill(child, signal.SIGSTOP)
-        handle = yard.send("deadly.work", 0, expires=0.5)
-        given_to(yard, handle, process)
-        begun = time.monotonic()
-        wait_until(lambda: time.monotonic() > begun + 0.7)
-        os.kill(child, signal.SIGCONT)
+    worker = idle_worker(yard)
+    [process], [child] = [one.id for one in yard.processes(worker)], worker.children()
+    os.kill(child, signal.SIGSTOP)
+    handle = yard.send("deadly.work", 0, expires=0.5)
+    given_to(yard, handle, process)
+    begun = time.monotonic()
+    wait_until(lambda: time.monotonic() > begun + 0.7)
+    os.kill(child, signal.SIGCONT)
 
-        assert yard.wait_ended([handle]) == {"expired": 1}
-        assert yard.ledger.starts(handle.id) == []
-        assert worker.stop() == 0
-        assert yard.leftovers() == []
+    assert yard.wait_ended([handle]) == {"expired": 1}
+    assert yard.ledger.starts(handle.id) == []
 
 
-def test_what_falls_due_after_its_process_stood_still_is_not_late(tmp_path: Path) -> None:
-    with Yard(tmp_path) as yard:
-        worker = idle_worker(yard)
-        [child] = worker.children()
-        os.kill(child, signal.SIGSTOP)
-        begun = time.monotonic()
-        handle = yard.send("deadly.work", 0, delay=1.5)
-        wait_until(lambda: time.monotonic() > begun + 1.4)
-        os.kill(child, signal.SIGCONT)
+def test_what_falls_due_after_its_process_stood_still_is_not_late(yard: Yard) -> None:
+    worker = idle_worker(yard)
+    [child] = worker.children()
+    os.kill(child, signal.SIGSTOP)
+    begun = time.monotonic()
+    handle = yard.send("deadly.work", 0, delay=1.5)
+    wait_until(lambda: time.monotonic() > begun + 1.4)
+    os.kill(child, signal.SIGCONT)
 
-        assert handle.result(timeout=10) == 1
-        assert time.monotonic() - begun < 1.5 + 0.7, "it was due 100 ms after the process went on"
-        assert worker.stop() == 0
-        assert yard.leftovers() == []
+    assert handle.result(timeout=10) == 1
+    assert time.monotonic() - begun < 1.5 + 0.7, "it was due 100 ms after the process went on"
 
 
-def test_a_process_that_is_held_up_by_its_task_takes_no_other_from_an_idle_neighbour(tmp_path: Path) -> None:
-    with Yard(tmp_path) as yard:
-        # With this lease, their supervisors return nothing before `hold` has ended.
-        workers = [yard.worker("deadly", concurrency=2, lease_ms=20_000) for _ in range(2)]
-        held = yard.send("deadly.hold", 0.3, 3.0)
-        yard.ledger.wait("start", held.id)
-        begun = time.monotonic()
-        wait_until(lambda: time.monotonic() > begun + 0.5)
+def test_a_process_that_is_held_up_by_its_task_takes_no_other_from_an_idle_neighbour(yard: Yard) -> None:
+    # With this lease, their supervisors return nothing before `hold` has ended.
+    for _ in range(2):
+        yard.worker("deadly", concurrency=2, lease_ms=20_000)
+    held = yard.send("deadly.hold", 0.3, 3.0)
+    yard.ledger.wait("start", held.id)
+    begun = time.monotonic()
+    wait_until(lambda: time.monotonic() > begun + 0.5)
 
-        quick = [yard.send("deadly.work", 0) for _ in range(3)]
+    quick = [yard.send("deadly.work", 0) for _ in range(3)]
 
-        assert yard.wait_ended(quick, timeout=2) == {"succeeded": 3}
-        assert held.status() is State.RUNNING
-        yard.wait_ended([held])
-        for worker in workers:
-            assert worker.stop() == 0
-        assert yard.leftovers() == []
+    assert yard.wait_ended(quick, timeout=2) == {"succeeded": 3}
+    assert held.status() is State.RUNNING
+    yard.wait_ended([held])
 
 
 def test_a_token_list_of_a_wrong_type_costs_no_connection(lab: Lab, server: RedisServer) -> None:
@@ -191,55 +181,43 @@ def test_a_token_list_of_a_wrong_type_costs_no_connection(lab: Lab, server: Redi
     link.close()
 
 
-def test_a_server_that_has_forgotten_its_scripts_is_asked_again(tmp_path: Path) -> None:
-    with Yard(tmp_path) as yard:
-        worker = idle_worker(yard)
-        for _ in range(3):
-            yard.server.call("SCRIPT", "FLUSH")
+def test_a_server_that_has_forgotten_its_scripts_is_asked_again(yard: Yard) -> None:
+    idle_worker(yard)
+    for _ in range(3):
+        yard.server.call("SCRIPT", "FLUSH")
 
-            handle = yard.send("deadly.work", 0)
+        handle = yard.send("deadly.work", 0)
 
-            assert handle.result(timeout=10) == 1
-            assert len(yard.ledger.starts(handle.id)) == 1
-        assert worker.stop() == 0
-        assert yard.leftovers() == []
+        assert handle.result(timeout=10) == 1
+        assert len(yard.ledger.starts(handle.id)) == 1
 
 
-def test_what_falls_due_while_a_claim_waits_runs_once_and_so_does_what_comes_next(tmp_path: Path) -> None:
+def test_what_falls_due_while_a_claim_waits_runs_once_and_so_does_what_comes_next(yard: Yard) -> None:
     """The timer's claim has the same seq as the one that waits, which then repeats it, or comes too late."""
-    with Yard(tmp_path) as yard:
-        worker = idle_worker(yard, concurrency=4)
-        handles: list[TaskHandle[object]] = []
-        for _ in range(3):
-            long = yard.send("deadly.work", 0.3, delay=0.1)
-            yard.ledger.wait("start", long.id)
-            handles += [long, *yard.send_many("deadly.work", [(0,)] * 5), yard.send("deadly.awork", 0)]
+    worker = idle_worker(yard, concurrency=4)
+    handles: list[TaskHandle[object]] = []
+    for _ in range(3):
+        long = yard.send("deadly.work", 0.3, delay=0.1)
+        yard.ledger.wait("start", long.id)
+        handles += [long, *yard.send_many("deadly.work", [(0,)] * 5), yard.send("deadly.awork", 0)]
 
-            assert yard.wait_ended(handles) == {"succeeded": len(handles)}
+        assert yard.wait_ended(handles) == {"succeeded": len(handles)}
 
-        assert {len(yard.ledger.starts(handle.id)) for handle in handles} == {1}
-        assert not worker.says(" was lost")
-        assert worker.stop() == 0
-        assert yard.leftovers() == []
+    assert {len(yard.ledger.starts(handle.id)) for handle in handles} == {1}
+    assert not worker.says(" was lost")
 
 
-def test_a_worker_that_stops_while_tasks_come_leaves_none_behind(tmp_path: Path) -> None:
-    with Yard(tmp_path) as yard:
-        for _ in range(5):
-            worker = idle_worker(yard)
-            long = yard.send("deadly.work", 0.3)
-            yard.ledger.wait("start", long.id)
-            worker.send(signal.SIGTERM)
-            handle = yard.send("deadly.work", 0)
-            assert worker.wait() == 0
+def test_a_worker_that_stops_while_tasks_come_leaves_none_behind(yard: Yard) -> None:
+    for _ in range(5):
+        worker = idle_worker(yard)
+        long = yard.send("deadly.work", 0.3)
+        yard.ledger.wait("start", long.id)
+        worker.send(signal.SIGTERM)
+        handle = yard.send("deadly.work", 0)
+        assert worker.wait() == 0
 
-            assert long.status() is State.SUCCEEDED
-            assert handle.status() in (State.QUEUED, State.SUCCEEDED)
-        assert_idle(yard)
+        assert long.status() is State.SUCCEEDED
+        assert handle.status() in (State.QUEUED, State.SUCCEEDED)
 
-
-def assert_idle(yard: Yard) -> None:
-    last: Worker = yard.worker("deadly")
+    yard.worker("deadly")
     assert yard.send("deadly.work", 0).result(timeout=10) == 1
-    assert last.stop() == 0
-    assert yard.leftovers() == []
