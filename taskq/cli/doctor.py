@@ -9,6 +9,7 @@ from taskq.cli.output import coloured, line, show
 from taskq.cli.server_options import Server, with_server
 from taskq.inspector.doctor import Diagnosis, Finding, Patient, Status, diagnose, many
 from taskq.inspector.namespace_checks import NAMESPACE_CHECKS, mend_orphans
+from taskq.inspector.payloads import store_check
 from taskq.inspector.server_checks import SERVER_CHECKS
 
 _COLOURS = {Status.WARNING: "yellow", Status.PROBLEM: "red", Status.OK: "green"}
@@ -24,7 +25,10 @@ def doctor(server: Server, fix: bool, as_json: bool) -> Exit:
     """
     patient = Patient(server.shards)
     mended = server.run(mend_orphans(patient)) if fix else None
-    findings = server.run(diagnose(patient, (*SERVER_CHECKS, *NAMESPACE_CHECKS)))
+    checks = [*SERVER_CHECKS, *NAMESPACE_CHECKS]
+    if store := server.payloads.store:
+        checks.append(("payloads", store_check(store)))
+    findings = server.run(diagnose(patient, checks))
     diagnosis = Diagnosis(findings, mended)
     show(as_json, diagnosis, _show)
     return Exit.OK if diagnosis.healthy else Exit.NO

@@ -1,4 +1,7 @@
-"""Offloaded payloads that nobody refers to any more: found by asking the server for the tasks that they belong to."""
+"""The store of payloads: whether it answers, and what lies there that nobody refers to any more.
+
+That is found by asking the server for the tasks that objects belong to.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ import msgspec
 from taskq.broker.command import Steps, work
 from taskq.broker.commands.reading import read
 from taskq.broker.namespace import Namespace
-from taskq.errors import BrokerDataLost
+from taskq.errors import BrokerDataLost, PayloadMissing, PayloadUnavailable
+from taskq.inspector.doctor import Check, Found, Patient, ok, problem, warning
 from taskq.inspector.scan import pairs_of
 from taskq.payloads import Payloads, owner_of
 from taskq.stores import PayloadStore
@@ -20,6 +24,8 @@ AGE_S = 3_600.0
 """How old an object must be to be swept. It is written before its message, which follows in two minutes or never."""
 
 _PAGE = 500
+_NOBODYS = "0-doctor~m0"
+"""The name of an object that is nowhere."""
 
 
 class Swept(msgspec.Struct, frozen=True):
@@ -28,6 +34,23 @@ class Swept(msgspec.Struct, frozen=True):
     looked: int
     removed: int
     bytes: int
+
+
+def store_check(store: PayloadStore) -> Check:
+    """Make the check of a store for the doctor, who only reads: what it wrote might be another user's than workers'."""
+
+    def payloads(_: Patient) -> Steps[list[Found]]:
+        try:
+            yield work(partial(store.get, _NOBODYS, 0))
+        except PayloadMissing:
+            return [ok(f"{store!r} answers")]
+        except PayloadUnavailable as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return [warning(f"{error}; the first write makes it, unless a disk should be mounted there")]
+            return [problem(f"{error}: tasks whose payloads lie there fail and are tried again")]
+        return [ok(f"{store!r} answers")]
+
+    return payloads
 
 
 def sweep(

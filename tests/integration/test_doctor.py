@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from taskq.cli.exits import Exit
 from taskq.inspector.doctor import Status
 from taskq.inspector.namespace_checks import NAMESPACE_CHECKS
 from taskq.inspector.server_checks import SERVER_CHECKS
+from taskq.stores import open_store
 from tests.hand import Hand, put
 from tests.servers import RedisServer
 from tests.sight import finding, findings
@@ -48,6 +50,34 @@ def test_a_problem_is_exit_code_1_and_stands_in_the_json(
     [aof] = [one for one in document["findings"] if one["check"] == "aof"]
     assert aof["status"] == "problem"
     assert "set appendonly yes" in aof["says"]
+
+
+def test_a_store_of_payloads_is_asked_where_one_is_named(
+    redis_server: Start, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = redis_server()
+
+    def told(folder: Path) -> list[tuple[str, str]]:
+        monkeypatch.setenv("TASKQ_OFFLOAD_TO", folder.as_uri())
+        run(["doctor", "--json", "--url", own.url])
+        found = json.loads(capsys.readouterr().out)["findings"]
+        return [(one["status"], one["says"]) for one in found if one["check"] == "payloads"]
+
+    [(status, says)] = told(tmp_path / "later")
+    assert (status, "the first write makes it" in says) == ("warning", True)
+    assert not (tmp_path / "later").exists()
+
+    open_store((tmp_path / "later").as_uri(), "taskq").put("0-abc~m0", b"x")
+    [(status, says)] = told(tmp_path / "later")
+    assert (status, "answers" in says) == ("ok", True)
+
+    (tmp_path / "file").touch()
+    [(status, says)] = told(tmp_path / "file")
+    assert (status, "cannot be read" in says) == ("problem", True)
+
+    monkeypatch.delenv("TASKQ_OFFLOAD_TO")
+    run(["doctor", "--json", "--url", own.url])
+    assert '"payloads"' not in capsys.readouterr().out
 
 
 @pytest.mark.contract
