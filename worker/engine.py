@@ -17,7 +17,7 @@ from typing import Any
 from taskq.broker.command import Command
 from taskq.broker.commands.working import Batch, Beat, ClaimRefused, parse_rest, released
 from taskq.broker.conversation import pause_after
-from taskq.broker.faults import DRIVER_ERRORS, Action, Fault
+from taskq.broker.faults import DRIVER_ERRORS, Action, Fault, classify
 from taskq.broker.namespace import Namespace
 from taskq.worker.channel import Channel
 from taskq.worker.holdings import NUDGE_S, Holdings
@@ -112,7 +112,7 @@ class Engine:
 
     def run(self, opened: Callable[[], None], stopped: Callable[[], None]) -> None:
         """Turn until all has ended. `opened` is called once registered, `stopped` once it claims no more."""
-        tries = 0
+        tries, told = 0, None
         try:
             while not self._finished():
                 if self._stopping:
@@ -124,13 +124,13 @@ class Engine:
                     self._turn()
                     if tries:
                         log.info("%s answers again", self._link.where)
-                    tries = 0
+                    tries, told = 0, None
                 except DRIVER_ERRORS as error:
                     self._close()
-                    if tries == 0:
-                        log.warning(
-                            "no answer from %s (%s); what runs goes on, trying again", self._link.where, error
-                        )
+                    fault = classify(error, self._link.where).error
+                    if type(fault) is not told:
+                        log.warning("%s; what runs goes on, trying again", fault)
+                    told = type(fault)
                     self._rest(pause_after(tries))
                     tries += 1
         finally:

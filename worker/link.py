@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from taskq.broker.command import Command, Steps, run_steps, script
 from taskq.broker.connect import ServerURL
 from taskq.broker.connection import Connection, connect
-from taskq.broker.faults import Action, Fault, Refusal, classify
+from taskq.broker.faults import DRIVER_ERRORS, Action, Fault, Refusal, classify
 from taskq.broker.keys import Keys
 
 T = TypeVar("T")
@@ -31,6 +31,7 @@ class Link:
         self.blocking: Connection | None = None
         self.blocked = False
         """True while a BLPOP is out."""
+        self._was_open = False
 
     @property
     def where(self) -> str:
@@ -38,10 +39,21 @@ class Link:
         return self._url.masked
 
     def open(self) -> None:
-        """Connect both."""
+        """Connect both.
+
+        Raises:
+            BrokerRefused: the server refuses the login, and has done so from the start.
+        """
         self.close()
-        self._commands = connect(self._url, _COMMAND_TIMEOUT_S)
-        self.blocking = connect(self._url, BLOCK_S * 1.2 + 5.0)
+        try:
+            self._commands = connect(self._url, _COMMAND_TIMEOUT_S)
+            self.blocking = connect(self._url, BLOCK_S * 1.2 + 5.0)
+        except DRIVER_ERRORS as error:
+            fault = classify(error, self.where)
+            if fault.action is Action.RAISE and not self._was_open:
+                raise fault.error from error  # nothing runs yet, and to wait does not mend it
+            raise
+        self._was_open = True
 
     def close(self) -> None:
         """Close both. A BLPOP that was out may take a token with it; the idle look for themselves soon."""

@@ -216,3 +216,31 @@ def test_a_server_whose_clients_may_write_no_more_lets_what_runs_end(tmp_path: P
         yard.server.call("CONFIG", "SET", "maxmemory", "0")
         yard.send("deadly.work", 0).result(timeout=10)
         finish(yard, [worker])
+
+
+def test_a_login_that_is_refused_ends_a_worker_that_starts(tmp_path: Path) -> None:
+    with Yard(tmp_path) as yard:
+        yard.server.call("CONFIG", "SET", "requirepass", "right")
+        worker = yard.worker("deadly", url=yard.server.url.replace("://", "://:s3cret@"), wait=False)
+
+        assert worker.wait() != 0
+        assert worker.says("BrokerRefused: the server refuses this user or password")
+        assert "s3cret" not in worker.path.read_text()
+
+
+def test_a_login_that_is_refused_later_ends_nothing(tmp_path: Path) -> None:
+    """As while a password is changed: what runs ends, and what waits is run once the login counts again."""
+    with Yard(tmp_path) as yard, yard.server.client(single_connection_client=True) as owner:
+        worker = yard.worker("deadly", processes=2)
+        children = worker.children()
+        running = yard.send("deadly.work", 0.5)
+        yard.ledger.wait("start", running.id)
+        owner.config_set("requirepass", "changed")
+        owner.client_kill_filter(_type="normal", skipme=True)
+        wait_until(lambda: worker.says("the server wants a password"), message=worker.tail)
+        owner.config_set("requirepass", "")
+
+        assert yard.wait_ended([running, yard.send("deadly.work", 0)]) == {"succeeded": 2}
+        assert set(yard.ledger.counts().values()) == {1}
+        assert worker.children() == children
+        finish(yard, [worker])
