@@ -44,6 +44,11 @@ class Offspring:
         """True if the code has changed since, and its replacement was not begun."""
         self.wedged = False
 
+    @property
+    def stays(self) -> bool:
+        """True if it is neither told to stop nor about to be replaced."""
+        return self.stopping_until is None and self.successor is None
+
     def age(self) -> float:
         """Seconds since it was made."""
         return time.monotonic() - self.born

@@ -25,7 +25,6 @@ from taskq.errors import (
     TaskqError,
 )
 from taskq.worker.appearance import set_title, set_up_logs
-from taskq.worker.autoscale import Autoscale
 from taskq.worker.banner import banner
 from taskq.worker.child import EXIT_NOT_LOADED, Report
 from taskq.worker.config import WorkerConfig
@@ -33,13 +32,12 @@ from taskq.worker.custody import Custody, processes_of
 from taskq.worker.health import Health
 from taskq.worker.life import beat_s
 from taskq.worker.offspring import Offspring, how_it_ended, make_child
+from taskq.worker.population import Population
 from taskq.worker.sweeper import Sweeper
 from taskq.worker.testimony import monotonic_ms
 from taskq.worker.watcher import Watcher
 
 log = logging.getLogger("taskq.worker")
-
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 
 _SILENT_MS = 6_000
 """How long a child's engine may be silent, where half a lease is longer: no reply of the server takes it as long."""
@@ -56,27 +54,28 @@ class Supervisor:
 
     def __init__(self, config: WorkerConfig) -> None:
         self.config = config
-        self.children: list[Offspring] = []
+        self._population = Population(config, self._make)
         self._selector = selectors.DefaultSelector()
+        self._first = True
+        """True until the first child is made, which says what it has loaded."""
         self._report: Report | None = None
         self._broker: Broker | None = None
         self._custody: Custody | None = None
         self._sweeper: Sweeper | None = None
         self._health: Health | None = None
         self._watcher: Watcher | None = None
-        self._autoscale = Autoscale(
-            config.processes, config.max_processes or config.processes, config.concurrency
-        )
-        self._stopping = self._forced = self._reloading = False
+        self._stopping = self._forced = False
         self._not_started: TaskqError | None = None
         self._code = OK
-        self._finished = 0
-        """Children that found all queues empty, with `burst`."""
-        self._quick_deaths = 0
-        self._make_at = self._next_beat = self._next_sweep = 0.0
+        self._next_beat = self._next_sweep = 0.0
         self._signals: list[int] = []
         self._signal_reader, self._signal_writer = os.pipe()
         self._turned = time.monotonic()
+
+    @property
+    def children(self) -> list[Offspring]:
+        """Those that live."""
+        return self._population.children
 
     # -- the life of the worker
 
@@ -101,9 +100,9 @@ class Supervisor:
         if self.config.reload:
             self._watcher = Watcher(self.config.app_dir)
             self._selector.register(self._watcher, selectors.EVENT_READ, self._code_changed)
-        self._make(first=True)
+        self._population.add()
         try:
-            while self.children or not (self._stopping or self._finished >= self.config.processes):
+            while self.children or not (self._stopping or self._population.finished):
                 self._turn()
         finally:
             self._end()
@@ -114,9 +113,8 @@ class Supervisor:
 
     def _turn(self) -> None:
         now = self._turned = time.monotonic()
-        wait = min(
-            self._next_beat, self._make_at or self._next_beat, now + (0.25 if self._has_deadlines() else 1.0)
-        )
+        at = self._population.make_at or self._next_beat
+        wait = min(self._next_beat, at, now + (0.25 if self._has_deadlines() else 1.0))
         for key, _ in self._selector.select(max(0.0, wait - now)):
             key.data()
         while self._signals:
@@ -127,7 +125,8 @@ class Supervisor:
         if now >= self._next_beat:
             self._next_beat = now + (1.0 if self._report is None else beat_s(self._report.lease_ms))
             self._look_after(now)
-        self._populate(now)
+        # The first child is to show that the app can be loaded.
+        self._population.tend(now, growing=not self._stopping and self._report is not None)
 
     def _end(self) -> None:
         for child in self.children:
@@ -167,9 +166,7 @@ class Supervisor:
 
     def _reload(self) -> None:
         log.info("reloading: each process is replaced by one that imports the code anew")
-        self._reloading = True
-        for child in self.children:
-            child.outdated = True
+        self._population.outdate()
 
     def _code_changed(self) -> None:
         assert self._watcher is not None
@@ -185,7 +182,7 @@ class Supervisor:
         grace_s = self.config.grace_ms / 1_000
         log.info("stopping: running tasks have %g s; a second signal stops at once", grace_s)
         self._stopping = True
-        last = next((child for child in self.children if child.ready and self._counts(child)), None)
+        last = next((child for child in self.children if child.ready and child.stays), None)
         for child in self.children:
             child.stop(grace_s, worker=child is last)
 
@@ -198,9 +195,9 @@ class Supervisor:
 
     # -- children
 
-    def _make(self, first: bool = False) -> Offspring:
-        child = make_child(self.config, first, self._close_inherited)
-        self.children.append(child)
+    def _make(self) -> Offspring:
+        child = make_child(self.config, self._first, self._close_inherited)
+        self._first = False
         self._selector.register(child.channel, selectors.EVENT_READ, lambda: self._hear(child))
         return child
 
@@ -223,8 +220,7 @@ class Supervisor:
             if message["kind"] == "born":
                 child.process = message["process"]
             elif message["kind"] == "ready":
-                child.ready = True
-                self._quick_deaths = 0
+                self._population.is_ready(child)
                 self._ready(msgspec.convert(message["report"], Report))
             elif message["kind"] == "failed":
                 if self._report is None:
@@ -250,43 +246,13 @@ class Supervisor:
             self._next_beat = 0.0
         self._report = report
 
-    def _populate(self, now: float) -> None:
-        """Make what is missing, once the first child has shown that the app can be loaded."""
-        for child in self.children:
-            if child.successor is not None and child.successor.ready:
-                child.successor = None
-                child.stop(self.config.grace_ms / 1_000)
-        if not self._stopping and not any(child.successor for child in self.children):
-            for child in [child for child in self.children if child.outdated][:1]:
-                child.outdated = False
-                self._replace(child)
-        if self._reloading and not any(child.outdated or child.successor for child in self.children):
-            self._reloading = False
-            log.info("reloaded: %d process(es) have the new code", sum(map(self._counts, self.children)))
-        if self._stopping or self._report is None or now < self._make_at:
-            return
-        self._make_at = 0.0
-        present = [child for child in self.children if self._counts(child)]
-        for _ in range(self._autoscale.wanted - self._finished - len(present)):
-            self._make()
-        for child in present[self._autoscale.wanted :]:
-            child.stop(self.config.grace_ms / 1_000)
-
-    @staticmethod
-    def _counts(child: Offspring) -> bool:
-        return child.stopping_until is None and child.successor is None
-
-    def _replace(self, child: Offspring) -> None:
-        if self._counts(child):
-            child.successor = self._make()
-
     # -- watching
 
     def _bury(self) -> None:
         for child in list(self.children):
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid:
-                self.children.remove(child)
+                self._population.is_gone(child)
                 self._mourn(child, status)
 
     def _mourn(self, child: Offspring, status: int) -> None:
@@ -298,13 +264,10 @@ class Supervisor:
         died_of_a_task = child.stopping_until is None and bool(child.testimony.running())
         if self._custody:
             self._custody.inherit(child)
-        for other in self.children:
-            if other.successor is child:
-                other.successor, self._reloading = None, False  # it goes on with the code that it has
         child.close()
         if code == 0 and child.ready and not died_of_a_task:
             if self.config.burst:
-                self._finished += 1
+                self._population.is_done()
             elif child.stopping_until is None and not self._stopping:
                 log.info("pid %d has ended, as somebody asked it to", child.pid)
             return
@@ -315,9 +278,7 @@ class Supervisor:
             self._stopping = True
             return
         if child.was_quick() and not child.killed_for:
-            self._quick_deaths += 1
-            pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (self._quick_deaths - 1))
-            self._make_at = time.monotonic() + pause
+            self._population.died_quickly(time.monotonic())
 
     def _enforce(self, now: float) -> None:
         """Kill what its own process could not end."""
@@ -347,16 +308,17 @@ class Supervisor:
             return
         if not self._custody.beat(self.children):
             return  # the rest would wait for the server as long again, and signals with it
-        if self.config.max_processes:
-            running = sum(len(child.testimony.running()) for child in self.children)
-            self._autoscale.look(running, self._custody.work_is_ready, now)
-        for child in self.children:
-            self._look_at(child)
+        self._population.scale(self._custody.work_is_ready, now)
+        for child in list(self.children):
+            self._return_of_the_silent(child)
+            if not self._stopping:
+                self._population.replace_if_worn(child)
         if now >= self._next_sweep:
             self._next_sweep = now + self._sweeper.every_s
             self._sweeper.sweep(processes_of(self.children), now)
 
-    def _look_at(self, child: Offspring) -> None:
+    def _return_of_the_silent(self, child: Offspring) -> None:
+        """Return what a child that does not answer was given and has not started."""
         assert self._custody is not None
         patience_ms = min(self._custody.lease_ms / 2, _SILENT_MS)
         silent = child.ready and child.testimony.engine_silent_ms() > patience_ms
@@ -368,19 +330,6 @@ class Supervisor:
                 log.debug("%s", error)
         elif not silent:
             child.wedged = False
-        config = self.config
-        if not child.ready or not self._counts(child) or self._stopping or config.burst or self._make_at:
-            return
-        if config.max_tasks and child.testimony.done() >= config.max_tasks:
-            why = f"it has run {child.testimony.done()} tasks"
-        elif config.max_age_ms and child.age() * 1_000 >= config.max_age_ms:
-            why = f"it is {child.age():.0f} s old"
-        elif config.max_memory and (memory := child.memory()) > config.max_memory:
-            why = f"it uses {memory // 1_000_000} MB"
-        else:
-            return
-        log.info("pid %d is replaced: %s", child.pid, why)
-        self._replace(child)
 
     # -- health
 
