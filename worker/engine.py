@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from taskq.broker.command import Command
-from taskq.broker.commands.working import Batch, Beat, ClaimRefused, parse_rest, released
+from taskq.broker.commands.working import Batch, Beat, ClaimRefused, released
 from taskq.broker.conversation import pause_after
 from taskq.broker.faults import DRIVER_ERRORS, Action, Fault, classify
 from taskq.broker.namespace import Namespace
@@ -179,14 +179,15 @@ class Engine:
         holdings.release_late(now)
         self._timeouts.check(now)
         self._begin_careful()
-        if self._handed_over:
+        handed_over, self._handed_over = self._handed_over, False
+        if handed_over:
             # Its thread needs the interpreter first, and what it does may be over before there is more to say.
-            self._handed_over = False
             self._doze(_HEAD_START_S)
         holdings.collect(self._life.process)
         if self._due and now >= self._due:
             self._empty, self._due = False, 0.0
-        room = 0 if self._stopping or (self._empty and not holdings.sent) else holdings.room()
+        looks = not self._empty or (holdings.sent and not handed_over)
+        room = holdings.room() if looks and not self._stopping else 0
         if holdings.sent or self._chores or room > 0 or self._life.must_beat(self._testimony, now):
             self._exchange(room, now)
         elif not self._finished():
@@ -320,11 +321,11 @@ class Engine:
     def _sleep(self, now: float) -> None:
         holdings, link = self._holdings, self._link
         if self._empty and not self._stopping and holdings.room() > 0:
-            if not link.blocked:
-                link.block()
+            behind = None
             if holdings.empty and not link.followed:  # a task may hold the interpreter, and this up for long
-                link.follow(self._life.claim_behind())
+                behind = self._life.claim_behind()
                 self._stood_still = False
+            link.block(behind)
         timeout = self._timeouts.next_check(now, self._life.beat_s)
         if holdings.jobs_wait:
             timeout = min(timeout, NUDGE_S)
@@ -373,10 +374,11 @@ class Engine:
         free = not self._stopping and self._holdings.room() > 0
         if self._life.woken() and isinstance(batch, Batch) and batch.tasks:
             wanted = free and not self._stood_still
-            if wanted and any(parse_rest(claimed.rest).expires_ms for claimed in batch.tasks):
+            if wanted and any(claimed.expires for claimed in batch.tasks):
                 return  # the reply may have lain here for long: the next claim, a repeat, knows what time it is
             self._given(batch, wanted)
             self._handed_over = not self._chores
+            self._empty = wanted and not batch.more and not self._burst  # what comes later leaves a token
         elif token is None:
             self._rest(0.5)  # a key of a wrong type, maybe: a sweep moves it aside
         elif token and not self._stopping and not free:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from taskq.broker.command import Command, Steps, run_steps, script
+from taskq.broker.command import Argument, Command, Steps, run_steps, script
 from taskq.broker.connect import ServerURL
 from taskq.broker.connection import Connection, connect
 from taskq.broker.faults import DRIVER_ERRORS, Action, Fault, Refusal, classify
@@ -103,17 +103,21 @@ class Link:
             raise reply.error
         return reply
 
-    def block(self) -> None:
-        """Ask for a token; the reply makes `blocking` readable."""
-        assert self.blocking is not None
-        self.blocking.send(("BLPOP", *self._wake, round(BLOCK_S * random.uniform(0.8, 1.2), 2)))
-        self.blocked = True
+    def block(self, behind: Command[Any] | None = None) -> None:
+        """Ask for a token, unless that was done; the reply makes `blocking` readable.
 
-    def follow(self, command: Command[Any]) -> None:
-        """Have the server do this once the wait for a token is over, so that both replies come in one trip."""
+        The server does `behind` once the wait is over, so that both replies come in one trip.
+        """
         assert self.blocking is not None
-        self.blocking.send(command.words())
-        self._behind = command
+        words: list[Sequence[Argument]] = []
+        if not self.blocked:
+            words.append(("BLPOP", *self._wake, round(BLOCK_S * random.uniform(0.8, 1.2), 2)))
+            self.blocked = True
+        if behind is not None:
+            words.append(behind.words())
+            self._behind = behind
+        if words:
+            self.blocking.send(*words)
 
     @property
     def followed(self) -> bool:

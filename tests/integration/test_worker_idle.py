@@ -207,6 +207,29 @@ def test_what_falls_due_while_a_claim_waits_runs_once_and_so_does_what_comes_nex
     assert not worker.says(" was lost")
 
 
+def test_who_was_given_the_last_task_asks_for_no_more(yard: Yard) -> None:
+    """The claim that gave it said so; what comes later leaves a token. A task that takes longer is asked after."""
+    limits: list[bytes] = []
+
+    def note(words: Words) -> Fate:
+        if names(words, "claim"):
+            limits.append(words[6])
+        return Fate.PASS
+
+    with Proxy(yard.server.port) as proxy, yard.server.client() as client:
+        worker = idle_worker(yard, url=proxy.url, concurrency=4)
+        proxy.judge = note
+        rounds: list[set[bytes]] = []
+        for _ in range(20):
+            limits.clear()
+            assert yard.send("deadly.work", 0).result(timeout=10) == 1
+            wait_until(lambda: cast("dict[str, int]", client.info("clients"))["blocked_clients"] == 1)
+            rounds.append(set(limits))
+
+        assert {b"1"} in rounds
+        assert worker.stop() == 0
+
+
 def test_a_worker_that_stops_while_tasks_come_leaves_none_behind(yard: Yard) -> None:
     for _ in range(5):
         worker = idle_worker(yard)

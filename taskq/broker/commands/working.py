@@ -80,6 +80,11 @@ class Claimed(msgspec.Struct):
     def __repr__(self) -> str:
         return f"<Claimed {self.id} g={self.g}>"  # without its message: it may be secret
 
+    @property
+    def expires(self) -> bool:
+        """True if it does."""
+        return not self.rest.endswith(b"|")
+
 
 @dataclass(frozen=True, slots=True)
 class Rest:
@@ -107,10 +112,13 @@ def parse_rest(rest: bytes) -> Rest:
 
 @dataclass(slots=True)
 class Batch:
-    """A claim's reply. `now_ms` is Redis time, `due_ms` the time to the agenda's next entry, None without one."""
+    """A claim's reply. `now_ms` is Redis time, `due_ms` the time to the agenda's next entry, None without one.
+
+    `more` is False if no work is ready any more in the queues that it looked at.
+    """
 
     now_ms: int
-    held: int
+    more: bool
     due_ms: int | None
     tasks: list[Claimed]
 
@@ -154,7 +162,7 @@ def as_batch(reply: Any) -> Batch:
         Claimed(str(reply[i], "utf-8", "surrogateescape"), int(reply[i + 1]), reply[i + 2], reply[i + 3])
         for i in range(4, len(reply), 4)
     ]
-    return Batch(int(reply[1]), int(reply[2]), due if due >= 0 else None, tasks)
+    return Batch(int(reply[1]), bool(reply[2]), due if due >= 0 else None, tasks)
 
 
 Outcome7 = tuple[str, int, str, int, str, int, bytes]

@@ -1,7 +1,7 @@
 -- claim: file what fell due, then give a process ready tasks.
 -- KEYS[1] meta   ARGV process, seq, limit, n, queue 1 … queue n, then ten list keys a queue, priority 9 first
--- Returns {'ok', now_ms, held, due_ms, id, g, rest, message, id, g, rest, message, …}; rest is `f|c|flags|queue:priority|expires_ms`,
---   due_ms the time to the next entry of the agenda or -1; {'refused'}: no valid lease; {'stale'}: a lower seq than the last.
+-- Returns {'ok', now_ms, more, due_ms, id, g, rest, message, id, g, rest, message, …}; rest is `f|c|flags|queue:priority|expires_ms`,
+--   more 1 if work is ready that was not given, or may be; due_ms the time to the next entry of the agenda or -1; {'refused'}: no valid lease; {'stale'}: a lower seq than the last.
 -- A repeat (same seq) returns what still runs of that batch with that g. Its first write frees: a full Redis lets it through.
 -- Gives up to 1 MB of messages, or one that is larger: to copy more would hold up everyone else.
 -- A limit of 0 gives nothing, but leaves a token if work is ready: for a process that took one and has no slot. It uses
@@ -23,7 +23,7 @@ local function due_ms()
   return math.min(86400000, math.max(0, tonumber(first[2]) - now))
 end
 
-local reply = { 'ok', int(now), 0, due_ms() }
+local reply = { 'ok', int(now), 1, due_ms() }
 
 if seq == last then
   local all, batch = redis.call('HGETALL', HELD), {}
@@ -42,7 +42,6 @@ if seq == last then
       reply[#reply + 1] = pair[2]
     end
   end
-  reply[3] = redis.call('HLEN', HELD) - 1
   return reply
 end
 
@@ -170,23 +169,27 @@ local function take(list, queue_priority, share)
   return taken, #good
 end
 
--- True if one of these queues has a list, so that many empty ones cost one look.
-local function any(first, last)
-  return redis.call('EXISTS', unpack(ARGV, first * 10 + queues - 5, last * 10 + queues + 4)) > 0
+-- How many lists these queues have, so that many empty ones cost one look.
+local function lists_of(first, last)
+  return redis.call('EXISTS', unpack(ARGV, first * 10 + queues - 5, last * 10 + queues + 4))
 end
 
--- Give this queue's share; true if that leaves work there.
-local function serve(index)
+-- Give this queue's share, which has so many lists; true if that leaves work there.
+local function serve(index, lists)
   local from, queue, ready, lengths = index * 10 + queues - 5, ARGV[4 + index], 0, {}
   if redis.pcall('HGET', P .. 'queues', queue) == 'paused' then return false end
   for j = 0, 9 do
-    local length = redis.pcall('LLEN', ARGV[from + j])
+    local length = lists > 0 and redis.pcall('LLEN', ARGV[from + j])
     lengths[j] = type(length) == 'number' and length or 0
+    if length ~= 0 then lists = lists - 1 end
     ready = ready + lengths[j]
   end
-  local servers = redis.pcall('SCARD', P .. 'serves:' .. queue)
-  if type(servers) ~= 'number' or servers < 1 then servers = 1 end
-  local share = math.min(limit - given, math.max(1, math.ceil(ready / (2 * servers))))
+  local share = limit - given
+  if share > 1 then
+    local servers = redis.pcall('SCARD', P .. 'serves:' .. queue)
+    if type(servers) ~= 'number' or servers < 1 then servers = 1 end
+    share = math.min(share, math.max(1, math.ceil(ready / (2 * servers))))
+  end
   for j = 0, 9 do
     while lengths[j] > 0 and share > 0 and looked < 256 and bytes < 1000000 and not alone do
       local taken, good = take(ARGV[from + j], queue .. ':' .. (9 - j), math.min(share, 256 - looked, lengths[j]))
@@ -201,9 +204,11 @@ end
 
 for first = 1, queues, 10 do
   local last = math.min(first + 9, queues)
-  if not left and any(first, last) then
+  local lists = not left and lists_of(first, last) or 0
+  if lists > 0 then
     for index = first, last do
-      if (first == last or any(index, index)) and serve(index) then
+      if first < last then lists = lists_of(index, index) end
+      if lists > 0 and serve(index, lists) then
         -- Later queues wait for their turn: they get a slot only when this one has no work.
         left = ARGV[4 + index]
         break
@@ -216,16 +221,14 @@ if limit == 0 then
   redis.call('HDEL', HELD, '')
   redis.call('HSET', HELD, '#', ARGV[2])
 end
-local held = redis.call('HLEN', HELD)
 if #holds > 0 then
   holds[#holds + 1] = '#'
   holds[#holds + 1] = ARGV[2]
   redis.call('HSET', HELD, unpack(holds))
-  held = redis.call('HLEN', HELD)
 end
 if left then
   if #holds == 0 then redis.call('HDEL', HELD, '') end
   wake(left, 'on')
 end
-reply[3] = math.max(0, held - 1)
+reply[3] = left and 1 or 0
 return reply
