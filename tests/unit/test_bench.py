@@ -294,7 +294,11 @@ def test_every_sentence_stands_on_a_figure(cpus: int, share: float, server: Serv
 
 
 def test_people_read_it_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    figures = measured(drain(), drain(4, "async", core_share_per_process=None, worker_cpu_us_per_task=None))
+    figures = measured(
+        drain(),
+        drain(4, "async", core_share_per_process=None, worker_cpu_us_per_task=None),
+        server=msgspec.structs.replace(LOOPBACK, other_clients=1),
+    )
     doctor = [Finding("aof", Status.PROBLEM, "AOF is off: " + "set appendonly yes " * 9)]
 
     report(Report(figures=figures, limits=[Said(rule="way", says="word " * 40)], doctor=doctor))
@@ -305,6 +309,7 @@ def test_people_read_it_in_80_columns(capsys: pytest.CaptureFixture[str]) -> Non
     assert row == ["enqueue_many,", "250", "150,000", "50", "30", "5.0"]
     assert re.search(r"^PING +50 +100$", out, re.MULTILINE)
     assert "250 bytes a queued task, 200 an ended one" in out
+    assert "1 other client, 0 commands/s before" in out
     assert "- problem: AOF is off:" in out
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import json
 import re
 import string
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,6 +17,7 @@ import pytest
 from tests.benchmarks.peers import __main__ as program
 from tests.benchmarks.peers import report, run
 from tests.benchmarks.peers.chart import chart
+from tests.benchmarks.peers.drivers import common
 from tests.benchmarks.peers.drivers.common import CLOCK_BITS
 from tests.benchmarks.peers.environments import PEERS
 from tests.benchmarks.peers.killing import Outcome, ended, missing, running
@@ -206,6 +211,48 @@ def test_a_queue_that_does_not_run_fails_the_run_and_is_named(
     }  # the middle of what it had beside the others
     assert program.conclude(whole, Namespace(rounds=2, json=False, only=None, peers=None, quick=False)) == 1
     assert "RQ: the worker ended\nModuleNotFoundError: rq" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("bulk", [True, False])
+def test_a_driver_enqueues_so_many_or_for_so_long_and_in_bulk_where_it_can(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str, bulk: bool
+) -> None:
+    told = [
+        {"do": "one", "task": "empty", "count": 2},
+        {"do": "many", "task": "numbered", "calls": [[1], [2], [3]]},
+        {"do": "many", "task": "empty", "seconds": 0.02},
+    ]
+    stored: list[tuple[str, list[tuple[int, ...]]]] = []
+
+    def one(task: str, args: tuple[int, ...]) -> None:
+        stored.append((task, [args]))
+
+    def many(task: str, calls: Sequence[tuple[int, ...]]) -> None:
+        stored.append((task, list(calls)))
+
+    async def aone(task: str, args: tuple[int, ...]) -> None:
+        one(task, args)
+
+    async def amany(task: str, calls: Sequence[tuple[int, ...]]) -> None:
+        many(task, calls)
+
+    monkeypatch.setattr(common, "SETTINGS", {"batch": 2})
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(json.dumps(line) for line in told)))
+    if kind == "sync":
+        common.serve(one, many if bulk else None)
+    else:
+        asyncio.run(common.aserve(aone, amany if bulk else None))
+
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert answers[0] == {"ready": True}
+    counts = [answer["count"] for answer in answers[1:]]
+    assert counts[:2] == [2, 3]
+    assert sum(len(calls) for _, calls in stored) == sum(counts)
+    assert answers[3]["seconds"] >= 0.02
+    assert answers[3]["count"] % 2 == 0
+    numbered = [calls for task, calls in stored if task == "numbered"]
+    assert numbered == ([[(1,), (2,)], [(3,)]] if bulk else [[(1,)], [(2,)], [(3,)]])
 
 
 def test_what_runs_when_the_worker_is_killed_is_what_has_begun_and_not_ended() -> None:

@@ -62,7 +62,8 @@ def _where(figures: Measured) -> Iterable[tuple[str, str]]:
     limit = f"{server.maxmemory_bytes / 1e6:,.0f} MB" if server.maxmemory_bytes else "not set"
     yield "", f"AOF {server.aof or 'on, unknown when flushed'}, maxmemory {limit}, {server.maxmemory_policy}"
     if server.other_clients:
-        yield "", f"{server.other_clients} other clients, {server.other_commands_per_s:,} commands/s before"
+        others = many(server.other_clients, "other client")
+        yield "", f"{others}, {server.other_commands_per_s:,} commands/s before"
     libraries = f"Python {client.python}, hiredis {client.hiredis or 'no'}, uvloop {client.uvloop or 'no'}"
     yield "here", f"{libraries}, signing {'on' if client.signing else 'off'}, CPUs {client.cpus}"
 
@@ -98,7 +99,7 @@ def _rest(figures: Measured) -> Iterable[tuple[str, str]]:
     if slow is None:
         yield "slowlog", "the server does not tell"
     elif slow.commands:
-        yield "slowlog", f"{slow.commands} commands, the longest {slow.longest_ms:.1f} ms"
+        yield "slowlog", f"{many(slow.commands, 'command')}, the longest {slow.longest_ms:.1f} ms"
     else:
         yield "slowlog", "nothing of this run"
     took = f"{figures.seconds:.0f} s{', --quick: less exact' if figures.quick else ''}"
