@@ -191,11 +191,7 @@ def warn_in_loop(method: str, twin: str) -> None:
     asyncio = sys.modules.get(
         "asyncio"
     )  # where nobody has imported it no loop runs, and importing it takes its time
-    if asyncio is None:
-        return
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if asyncio is None or asyncio._get_running_loop() is None:  # the public one raises where none runs
         return
     if method not in _warned:
         _warned.add(method)

@@ -53,6 +53,7 @@ local function holder_of(key)
 end
 
 local values, lists, order, queues, extras, agenda, later_queues = {}, {}, {}, {}, {}, {}, {}
+local queue_by_list = {}
 local function put(list, id, front)
   local name = (front and '<' or '>') .. list
   local ids = lists[name]
@@ -89,7 +90,8 @@ for i = 2, #ARGV, 4 do
     stored[#stored + 1] = 1
     values[#values + 1] = P .. 'b:' .. id
     values[#values + 1] = ARGV[i + 3]
-    local queue = queue_of(list)
+    local queue = queue_by_list[list] or queue_of(list)
+    queue_by_list[list] = queue
     queues[queue] = queues[queue] or not later
     if options ~= '' then
       local flags = (expires and 'x' or '') .. (key ~= '' and 'k' or '')
