@@ -26,6 +26,9 @@ def _found() -> Any:
 
 _hiredis = _found()
 
+pack: Callable[[tuple[Argument, ...]], bytes] | None = _hiredis and _hiredis.pack_command
+"""Writes a command's words as they travel; None without hiredis."""
+
 _MORE = object()
 """What a reader gives that has no whole reply yet."""
 

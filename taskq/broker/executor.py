@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from taskq.broker.command import Command
 from taskq.broker.connect import ServerURL, async_client
+from taskq.broker.connection import pack
 from taskq.broker.conversation import Pause, Words, conversation
 from taskq.broker.faults import DRIVER_ERRORS, breaks_connection
 from taskq.broker.namespace import Namespace
@@ -78,7 +79,10 @@ class AsyncExecutor:
         # Below the client's methods, whose reply shapes change with versions and flags: RESP2 as it came.
         connection = await self._pool.get_connection()
         try:
-            await connection.send_command(*turn)
+            if pack is None:
+                await connection.send_command(*turn)
+            else:  # on a loop the driver's own packer is not hiredis's, and batches have a thousand words
+                await connection.send_packed_command(pack(turn))
             return await connection.read_response()
         except BaseException as error:
             if breaks_connection(error):  # a reply may still be on its way, and would answer the next command
