@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.benchmarks.peers.drivers.common import instant
 from tests.benchmarks.peers.settings import Peer, Phase
 from tests.benchmarks.peers.stage import START_S, Gauges, Stage, private_server
+from tests.servers import RedisServer
 from tests.support import wait_until
 
 DRAIN_S = 180
@@ -52,7 +53,7 @@ def full(share: float) -> Size:
 
 
 def by_turns(one: Peer, other: Peer, folder: Path, size: Size) -> tuple[Figures, Figures]:
-    """Have two queues enqueue, and then start what comes to an idle worker, in short turns.
+    """Have two queues enqueue, and then start what comes to an idle worker, in short turns; then each drains.
 
     Round trips take twice as long from one second to the next where a system moves processes between processors:
     what is to be compared has to be close in time.
@@ -76,12 +77,25 @@ def by_turns(one: Peer, other: Peer, folder: Path, size: Size) -> tuple[Figures,
             server.call("FLUSHALL")
         with stages("idle") as both:
             started = _idle(both, size.stamps)
-    left, right = ({**some, **more} for some, more in zip(enqueued, started, strict=True))
+        drained = [
+            _kept(one, first, folder / "drain-1", size),
+            _kept(other, second, folder / "drain-2", size),
+        ]
+    left, right = (some | more | most for some, more, most in zip(enqueued, started, drained, strict=True))
     return left, right
 
 
+def _kept(peer: Peer, server: RedisServer, folder: Path, size: Size) -> Figures:
+    """Drain by one process, which keeps results."""
+    server.call("FLUSHALL")
+    with Stage(peer, server, folder) as stage:
+        found = _drain(stage, "drain", "empty", size.of(peer.count))
+        stage.settle()
+        return {**found, "worker bytes": stage.memory()}
+
+
 def drains(peer: Peer, folder: Path, size: Size) -> Figures:
-    """Drain queues that were filled before.
+    """Drain without results, by two processes, and tasks that wait.
 
     Raises:
         Failed: it does not run.
@@ -93,12 +107,8 @@ def drains(peer: Peer, folder: Path, size: Size) -> Figures:
             return Stage(peer, server, folder / name, phase=phase, processes=processes, results=results)
 
         count, waits = size.of(peer.count), size.of(peer.waits)
-        with stage("results") as one:
-            found = _drain(one, "drain", "empty", count)
-            one.settle()
-            found["worker bytes"] = one.memory()
         with stage("no-results", results=False) as one:
-            found |= _drain(one, "without results", "empty", count)
+            found = _drain(one, "without results", "empty", count)
         with stage("two", processes=2) as one:
             found |= _drain(one, "two processes", "empty", count)
         with stage("waits", "waits") as one:

@@ -63,7 +63,7 @@ class Run:
             for peer in self.peers:
                 drained = self._measured(
                     peer,
-                    f"round {at} of {rounds}, drains",
+                    f"round {at} of {rounds}, further drains",
                     partial(drains, peer, size=self.size),
                 )
                 self.rounds[peer.name].append(found[peer.name] | (drained or {}))

@@ -2,7 +2,7 @@
 
 The rule: what the documentation offers for throughput, while a task is acknowledged after it ran, as far as the queue
 can; all else is as it comes. Of slots, each has as many as drained empty tasks fastest when a few were tried: more
-is not always faster. How many tasks there are is chosen so that a drain takes some seconds. Waits get a hundred slots in one process where one process can have them. For the test
+is not always faster. Waits get a hundred slots in one process where one process can have them. For the test
 that kills the worker, the time after which a queue takes back what a dead worker held is shortened where it can be:
 that changes how soon it is taken back, not whether.
 """
@@ -112,7 +112,7 @@ TASKQ = Peer(
         Setting("lease", "30s", "guarantees.md"),
         Setting("lease", "3s", "guarantees.md", when="killing"),
     ),
-    count=75_000,
+    count=50_000,
     bulk="`enqueue_many`",
 )
 
