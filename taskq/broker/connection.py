@@ -42,8 +42,8 @@ def connect(url: ServerURL, timeout: float | None) -> Connection:
         redis.RedisError: the server is not reached, or refuses the login.
     """
     driver: Any = raw_connection(url, timeout=timeout)  # the driver types little of it
-    # Not memory://, which has no socket of its own. There is no public way to it.
-    if _hiredis is not None and isinstance(driver._sock, socket.socket):
+    # Not memory://, which has no socket of its own; there is no public way to it. Windows and eventlet have no poll.
+    if _hiredis is not None and hasattr(select, "poll") and isinstance(driver._sock, socket.socket):
         return _Direct(driver)
     return Connection(driver)
 

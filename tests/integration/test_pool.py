@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis.exceptions import ResponseError
 
+from taskq.broker import connection
 from taskq.broker.connect import parse_url
 from taskq.broker.faults import DRIVER_ERRORS
 from taskq.broker.pool import Pool
@@ -18,8 +19,12 @@ from tests.servers import RedisServer
 from tests.support import wait_until
 
 
-@pytest.fixture
-def make(server: RedisServer) -> Iterator[Callable[..., Pool]]:
+@pytest.fixture(params=["hiredis", "driver"])
+def make(
+    server: RedisServer, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Pool]]:
+    if request.param == "driver":  # as where hiredis is not installed, and over what has no socket
+        monkeypatch.setattr(connection, "_hiredis", None)
     with contextlib.ExitStack() as pools:
         yield lambda **given: pools.enter_context(contextlib.closing(Pool(parse_url(server.url), 5, **given)))
 
