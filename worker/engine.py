@@ -85,15 +85,15 @@ class Engine:
         self._stopping = False
         self.ends_worker = False
         """True if it was stopped as the one that speaks for the worker, which ends."""
-        self._deadline = 0.0
-        self._released_all = False
+        self._deadline, self._released_all = 0.0, False
 
     # -- called from other threads
 
     def submit(self, job: Job, verdict: Verdict) -> None:
         """Take what became of a job; it is settled in the next turn."""
         self._holdings.submit(job, verdict)
-        self._notify()
+        if self._asleep and self._holdings.outcomes_press:
+            self._notify()
 
     def stop(self, deadline: float | None = None) -> None:
         """Claim no more, give back what has not started, end when the rest has, at the latest after the grace."""

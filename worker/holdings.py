@@ -94,6 +94,14 @@ class Holdings:
         return bool(self._outcomes)
 
     @property
+    def outcomes_press(self) -> bool:
+        """True if the engine is to be woken for the outcomes that have come: half as many as the jobs that wait.
+
+        To wake it takes the interpreter from the next job. While jobs wait, it wakes by itself within `NUDGE_S`.
+        """
+        return 2 * len(self._outcomes) >= len(self._threads.waiting) + len(self._loop.waiting)
+
+    @property
     def jobs_wait(self) -> bool:
         """True if a job has not started for want of a thread, of room on the loop, or of being alone."""
         careful_waits = self._careful is not None and not self._careful_begun

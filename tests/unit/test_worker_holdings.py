@@ -81,6 +81,17 @@ def test_an_outcome_is_sent_until_it_is_answered(books: Books) -> None:
     assert books.holdings.empty
 
 
+def test_an_outcome_wakes_the_engine_unless_many_jobs_wait_behind(books: Books) -> None:
+    books.holdings.take(jobs(10))
+    pressing = []
+    while books.threads.waiting:
+        books.ends(books.threads.begin())
+        pressing.append(books.holdings.outcomes_press)
+    assert pressing == [False] * 3 + [True] * 7
+    books.sent()
+    assert books.holdings.outcomes_press, "with nothing that waits, whatever comes next presses"
+
+
 def test_an_outcome_of_an_earlier_life_is_not_sent(books: Books, caplog: pytest.LogCaptureFixture) -> None:
     [one] = jobs(1)
     books.holdings.take([one])
