@@ -200,4 +200,5 @@ def test_who_waited_before_is_told(lab: Lab, own: RedisServer) -> None:
     lab.call(producing.wait(lab.keys, "c1", ["a"]))
     full(own)
     lab.settle("p", lab.claim("p").tasks)
-    assert lab.texts("LRANGE", lab.keys.inbox("c1"), 0, -1) == ["a"]
+    (told,) = lab.texts("LRANGE", lab.keys.inbox("c1"), 0, -1)
+    assert told.startswith("a S|")  # the id, and the record
