@@ -232,6 +232,9 @@ def test_a_claim_tells_whether_there_is_more_and_when_something_is_due(lab: Lab)
     rest = lab.claim("p", 2)
     assert ids(rest) == ["c"]
     assert not rest.more
+    lab.enqueue("d")
+    lab.enqueue("soon", delay_ms=5_000)
+    assert lab.claim("p", 2).more
 
 
 def test_a_repeated_claim_tells_when_something_is_due_too(lab: Lab) -> None:

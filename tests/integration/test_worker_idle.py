@@ -230,6 +230,20 @@ def test_who_was_given_the_last_task_asks_for_no_more(yard: Yard) -> None:
         assert worker.stop() == 0
 
 
+def test_what_comes_with_the_last_task_and_is_due_soon_is_not_late(yard: Yard) -> None:
+    """One token stands for both, and the claim that gives the one is the only one to tell of the other."""
+    idle_worker(yard)
+    work = yard.app.named("tests.tests.apps.deadly.work", "default")
+    for _ in range(3):
+        ready, due = work.call(0), work.using(delay=0.3).call(0)
+        began = time.monotonic()
+        handles = [sent.get() for sent in work.enqueue_many([ready, due])]
+
+        assert yard.wait_ended(handles) == {"succeeded": 2}
+        # A process that does not know of it looks after 1.6 s at the earliest.
+        assert time.monotonic() - began < 1.2
+
+
 def test_a_worker_that_stops_while_tasks_come_leaves_none_behind(yard: Yard) -> None:
     for _ in range(5):
         worker = idle_worker(yard)

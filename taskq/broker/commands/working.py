@@ -114,7 +114,7 @@ def parse_rest(rest: bytes) -> Rest:
 class Batch:
     """A claim's reply. `now_ms` is Redis time, `due_ms` the time to the agenda's next entry, None without one.
 
-    `more` is False if no work is ready any more in the queues that it looked at.
+    `more` is False if no work is ready any more in the queues that it looked at, and nothing falls due within 10 s.
     """
 
     now_ms: int
