@@ -381,8 +381,8 @@ class Engine:
             self._empty = wanted and not batch.more and not self._burst  # what comes later leaves a token
         elif token is None:
             self._rest(0.5)  # a key of a wrong type, maybe: a sweep moves it aside
-        elif token and not self._stopping and not free:
-            # No slot is free: a claim of nothing leaves the token to a neighbour, if there is work.
+        elif token and not free:
+            # No slot is free, or it stops: a claim of nothing leaves the token to a neighbour, if there is work.
             self._end_seq()
             self._empty = True
 

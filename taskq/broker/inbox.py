@@ -69,7 +69,7 @@ class Inbox:
         self._gave_up = False
         """True once somebody waited no longer: the end of that may be told when nobody listens."""
         self._doubtful = False
-        """True while what is read next may be of a life before: an id may be discarded, and used again."""
+        """True until all is read that may be of a life before: an id may be discarded, and used again."""
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher[str, None]] = WeakKeyDictionary()
 
     def watch(self, ids: Sequence[str], patience: float | None = None) -> dict[str, Future[End]]:
@@ -173,6 +173,7 @@ class Inbox:
                 if time.monotonic() - checked > RECHECK_S:
                     self._look_up(list(self._waits))
                     checked = time.monotonic()
+                    self._doubtful = True  # those whose end this found are told of it, too
                 self._take(connection)
                 tries = 0
             except Exception as error:
@@ -211,11 +212,9 @@ class Inbox:
     def _take(self, connection: Connection) -> None:
         inbox = self._keys.inbox(self._client)
         reply = connection.call("BLMPOP", RECHECK_S, 1, inbox, "LEFT", "COUNT", _BATCH)
-        if reply is None:
-            return
-        told = [producing.told(word) for word in reply[1]]
+        told = [producing.told(word) for word in reply[1]] if reply is not None else []
         known = {id: end for id, end in told if end is not None and not self._doubtful}
-        self._doubtful = False
+        self._doubtful = self._doubtful and len(told) == _BATCH  # as many as it may: there may be older ones
         self._deliver(list(known), list(known.values()))
         self._look_up([id for id, _ in told if id not in known])
 

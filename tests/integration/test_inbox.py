@@ -351,3 +351,28 @@ def test_a_client_that_went_away_leaves_an_inbox_that_goes_too(lab: Lab) -> None
     lab.call(producing.wait(lab.keys, "gone", ["a"]))
     finish(lab)
     assert 0 < lab.ttl("inbox:gone") <= 60_000
+
+
+def test_more_ends_than_one_look_takes_do_not_end_a_later_life_of_their_ids(lab: Lab) -> None:
+    """Nobody waits any more when they are told: they lie there until somebody waits again."""
+    made = [f"a{n:04}" for n in range(1_280)]
+    for start in range(0, len(made), 256):
+        lab.enqueue(*made[start : start + 256])
+    inbox = inbox_of(lab.broker)
+    inbox.watch(made)
+    told = lab.keys.inbox(text(lab.redis("HGET", lab.keys.prefix + "waits", made[0])))
+    inbox.forget(made)
+    finish(lab)
+    assert lab.redis("LLEN", told) > 600, "more than one look takes"
+    again, before = producing.told(lab.redis("LINDEX", told, -1))
+    assert before is not None
+    lab.redis("DEL", lab.keys.record(again))  # as when its time is over
+    lab.enqueue(again)
+
+    future = inbox.watch([again])[again]
+
+    wait_until(lambda: lab.redis("LLEN", told) == 0, message="the inbox to be read")
+    finish(lab)
+    end = future.result(10)
+    assert end is not None
+    assert end.g > before.g, "the end of this life, not that of the one before"

@@ -244,6 +244,28 @@ def test_what_comes_with_the_last_task_and_is_due_soon_is_not_late(yard: Yard) -
         assert time.monotonic() - began < 1.2
 
 
+def test_a_process_that_stops_keeps_no_task_from_an_idle_neighbour(yard: Yard) -> None:
+    """It still waits for a token, and was the first to: it is given one that it has no use for."""
+    stops = yard.worker("deadly", concurrency=2)
+    long = yard.send("deadly.work", 3.0)
+    yard.ledger.wait("start", long.id)
+    yard.worker("deadly", concurrency=2)
+    with yard.server.client() as client:
+        wait_until(lambda: cast("dict[str, int]", client.info("clients"))["blocked_clients"] == 2)
+    stops.send(signal.SIGTERM)
+    wait_until(lambda: stops.says("stopping: "), message="the supervisor to stop it")
+    begun = time.monotonic()
+    wait_until(lambda: time.monotonic() > begun + 0.1)
+
+    handle = yard.send("deadly.work", 0)
+
+    # The neighbour looks by itself after 1.6 s at the earliest, and has just begun to wait.
+    assert handle.result(timeout=10) == 1
+    assert time.monotonic() - begun < 1.2
+    assert stops.wait() == 0
+    assert long.status() is State.SUCCEEDED
+
+
 def test_a_worker_that_stops_while_tasks_come_leaves_none_behind(yard: Yard) -> None:
     for _ in range(5):
         worker = idle_worker(yard)
