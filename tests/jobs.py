@@ -77,6 +77,7 @@ class FakeRunner:
         """Start the first job that waits."""
         job = self.waiting.popleft()
         job.started = at or 1.0
+        job.slot = 0
         self.now.append(job)
         return job
 

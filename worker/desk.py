@@ -53,14 +53,16 @@ class Desk:
         self._pid = os.getpid()
         self._debug = log.isEnabledFor(logging.DEBUG)
 
-    def admit(self, job: Job, slot: int) -> bool:
+    def admit(self, job: Job, slot: int, *, begins: bool = True) -> bool:
         """Note that `job` starts in `slot`; False if it must not, and then its end was reported.
+
+        Without `begins` its time does not run yet: `begin` is to follow.
 
         First the note, then the look at what forbids it: the supervisor revokes first and reads notes then.
         """
         job.started = time.monotonic()
         at = self._testimony.word_of(slot)
-        self._words[at + 1] = kill_at_ms(job)
+        self._words[at + 1] = kill_at_ms(job) if begins else 0
         self._words[at] = job.g
         if not job.outcome_given and self._is_barred(job):
             return self._refuse(job, slot, Verdict(Kind.RELEASED))
@@ -68,7 +70,8 @@ class Desk:
             return self._refuse(job, slot, self.judge.ended(job, Kind.CANCELLED))
         if job.expires_ms and self._namespace.now_ms() >= job.expires_ms:
             return self._refuse(job, slot, self.judge.ended(job, Kind.EXPIRED))
-        job.slot = slot
+        if begins:
+            job.slot = slot
         if self._debug:
             log.debug("%s %s starts, attempt %d", job.task.name, job.id, job.attempt)
         return True
@@ -76,6 +79,7 @@ class Desk:
     def begin(self, job: Job, slot: int) -> None:
         """Count its time from here on: on the loop, the first steps of others come between its admission and this."""
         job.started = time.monotonic()
+        job.slot = slot
         if job.hard_ms:
             self._words[self._testimony.word_of(slot) + 1] = kill_at_ms(job)
 

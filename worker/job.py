@@ -103,7 +103,7 @@ class Job:
         self.outcome_given = False
         """Its outcome is on its way: it was acknowledged by hand, or at its start."""
         self.slot = -1
-        """Where it runs; -1 before the start and after the end."""
+        """Where it runs; -1 before its first step and after the end."""
         self._veil: Veil | None = None
 
     @property

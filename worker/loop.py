@@ -65,7 +65,7 @@ class LoopRunner:
             except IndexError:
                 return
             slot = self._free.pop()
-            if self._desk.admit(job, slot):
+            if self._desk.admit(job, slot, begins=False):
                 self._tasks[job] = self._loop.create_task(self._run(job, slot))
             else:
                 self._free.append(slot)

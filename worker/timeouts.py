@@ -51,6 +51,8 @@ class Timeouts:
         for runner in self._runners:
             for job in runner.running():
                 busy = True
+                if job.slot < 0:
+                    continue  # its first step is still to come: a neighbour holds up the loop
                 ran_ms = (now - job.started) * 1_000
                 if job.hard_ms and ran_ms >= job.hard_ms and not job.timed_out:
                     job.timed_out = True

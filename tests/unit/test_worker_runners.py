@@ -22,7 +22,7 @@ from taskq.worker.loop import LoopRunner
 from taskq.worker.prefetch import Prefetch
 from taskq.worker.testimony import Testimony as Page
 from taskq.worker.threads import ThreadRunner
-from taskq.worker.timeouts import kill_at_ms
+from taskq.worker.timeouts import Timeouts, kill_at_ms
 from taskq.worker.verdict import CancelRequested, HardTimeout, Judge, Verdict
 from tests.jobs import app, job
 from tests.support import wait_until
@@ -33,8 +33,8 @@ class HastyDesk(Desk):
 
     hasty = False
 
-    def admit(self, job: Job, slot: int) -> bool:
-        admitted = super().admit(job, slot)
+    def admit(self, job: Job, slot: int, *, begins: bool = True) -> bool:
+        admitted = super().admit(job, slot, begins=begins)
         job.cancelled = self.hasty
         return admitted
 
@@ -194,3 +194,28 @@ def test_the_first_steps_of_others_are_no_part_of_a_job_s_time(shop: Shop) -> No
     took = {one: verdict.took for one, verdict in shop.ended}
     assert took[first] >= 0.05 > took[second]
     assert kill_at == [kill_at_ms(second)]
+
+
+def test_no_timeout_runs_before_a_job_s_first_step(shop: Shop) -> None:
+    """Who waits for a loop that a neighbour holds up is not interrupted, and nobody is killed for it."""
+    held = threading.Event()
+
+    async def hog() -> None:
+        held.wait(10)
+
+    async def short() -> None:
+        await asyncio.sleep(0)
+
+    first = job(Gauge(app.task(name="tests.holds_up")(hog)))
+    second = job(Gauge(app.task(name="tests.held_up", timeout=0.05)(short)))
+    timeouts = Timeouts(shop.threads, shop.asyncs)
+    shop.asyncs.offer([first, second])
+    wait_until(lambda: len(shop.page.running()) == 2 and first.slot >= 0, message="the hog to run")
+
+    timeouts.look(time.monotonic() + 1)
+    notes = {running.kill_at_ms for running in shop.page.running()}
+    held.set()
+
+    assert notes == {0, kill_at_ms(first)}
+    assert shop.kinds(2) == [Kind.SUCCEEDED] * 2
+    assert not second.timed_out
