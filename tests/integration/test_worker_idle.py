@@ -12,6 +12,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pytest
 
 from taskq import State, TaskHandle
@@ -44,6 +45,12 @@ def idle_worker(yard: Yard, **config: Any) -> Worker:
     return worker
 
 
+def stand_still(child: int) -> None:
+    """Stop a process. The signal takes effect once one of its threads has run, and another may do so before."""
+    os.kill(child, signal.SIGSTOP)
+    wait_until(lambda: psutil.Process(child).status() == psutil.STATUS_STOPPED, message="the child to stop")
+
+
 def given_to(yard: Yard, handle: TaskHandle[object], process: str) -> None:
     """Wait until the server has given the task to this process."""
 
@@ -61,7 +68,7 @@ def is_claim_behind(words: Words) -> bool:
 def test_what_is_given_to_an_idle_process_that_stands_still_runs_elsewhere(yard: Yard) -> None:
     stopped = idle_worker(yard)
     [process], [child] = [one.id for one in yard.processes(stopped)], stopped.children()
-    os.kill(child, signal.SIGSTOP)
+    stand_still(child)
     handle = yard.send("deadly.work", 0)
     given_to(yard, handle, process)
     began = time.monotonic()
@@ -78,7 +85,7 @@ def test_so_does_what_it_is_given_after_the_supervisor_has_returned_all(yard: Ya
     """Its claim may stay behind the BLPOP until then: another claim of its name stands for that one here."""
     stopped = idle_worker(yard)
     [process], [child] = [one.id for one in yard.processes(stopped)], stopped.children()
-    os.kill(child, signal.SIGSTOP)
+    stand_still(child)
     wait_until(lambda: stopped.says("does not answer"), message="the supervisor to note it")
     keys = yard.app.broker.keys[0]
     late = working.claim(keys, process, 99, 1, working.claim_words(keys, ["default"]))
@@ -125,7 +132,7 @@ def test_what_expires_while_its_process_stands_still_is_not_started(yard: Yard) 
     """The reply of the claim has lain there meanwhile, and says what time it was then."""
     worker = idle_worker(yard)
     [process], [child] = [one.id for one in yard.processes(worker)], worker.children()
-    os.kill(child, signal.SIGSTOP)
+    stand_still(child)
     handle = yard.send("deadly.work", 0, expires=0.5)
     given_to(yard, handle, process)
     begun = time.monotonic()
@@ -139,7 +146,7 @@ def test_what_expires_while_its_process_stands_still_is_not_started(yard: Yard) 
 def test_what_falls_due_after_its_process_stood_still_is_not_late(yard: Yard) -> None:
     worker = idle_worker(yard)
     [child] = worker.children()
-    os.kill(child, signal.SIGSTOP)
+    stand_still(child)
     begun = time.monotonic()
     handle = yard.send("deadly.work", 0, delay=1.5)
     wait_until(lambda: time.monotonic() > begun + 1.4)
