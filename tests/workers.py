@@ -159,9 +159,11 @@ class Worker:
 
     @contextlib.contextmanager
     def paused(self) -> Generator[None]:
-        """Stop the supervisor and its children for the body."""
+        """Stop the supervisor and its children for the body; a thread of theirs may run on for a moment before."""
+        pids = [self.pid, *self.children()]
         self.send_all(signal.SIGSTOP)
         try:
+            wait_until(lambda: all(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in pids))
             yield
         finally:
             self.send_all(signal.SIGCONT)

@@ -163,11 +163,8 @@ class Engine:
         self._channel.send(kind="born", process=self._life.process)
 
     def _finished(self) -> bool:
-        if not self._stopping:
-            return False
-        return (
-            self._holdings.empty and not self._chores
-        ) or time.monotonic() > self._deadline + _LAST_WORDS_S
+        done = self._holdings.empty and not self._chores
+        return self._stopping and (done or time.monotonic() > self._deadline + _LAST_WORDS_S)
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -200,7 +197,7 @@ class Engine:
             outcomes = [verdict.words(job) for job, verdict in sent]
             asked.append((self._life.settle(outcomes), self._holdings.settled))
         if room > 0:
-            asked.append((self._life.claim(room), self._looked))
+            asked.append((self._life.claim(room), partial(self._looked, settles=bool(sent))))
         if self._life.must_beat(self._testimony, now):
             asked.append((self._life.beat(now), self._beaten))
         asked += self._chores
@@ -228,10 +225,12 @@ class Engine:
 
     # -- replies
 
-    def _looked(self, batch: Batch | Exception) -> None:
+    def _looked(self, batch: Batch | Exception, *, settles: bool) -> None:
         self._claimed(batch)
         if self._burst and isinstance(batch, Batch) and not batch.tasks and self._holdings.empty:
-            self.stop()
+            self._empty = not settles  # a settle whose script had to be loaded was done after the claim
+            if not settles:
+                self.stop()
 
     def _claimed(self, batch: Batch | Exception, *, wanted: bool = True) -> None:
         if isinstance(batch, ClaimRefused):

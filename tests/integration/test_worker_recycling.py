@@ -102,6 +102,16 @@ def test_a_burst_does_not_end_at_a_reconnect(tmp_path: Path) -> None:
         assert yard.states(handles) == {"succeeded": 20}
 
 
+def test_a_burst_runs_what_its_first_outcome_sends_round_again(tmp_path: Path) -> None:
+    """A server that does not know the script yet settles after the claim that was sent behind."""
+    with Yard(tmp_path) as yard:
+        handle = yard.send("outcomes.again", 2, 0)
+        worker = yard.worker("outcomes", burst=True, wait=False)
+
+        assert worker.wait(timeout=20) == 0
+        assert handle.result(timeout=1) == 2
+
+
 def test_a_process_that_cannot_start_is_tried_again_ever_more_slowly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,6 +135,9 @@ def test_a_worker_stops_while_the_server_is_away(tmp_path: Path) -> None:
     """What ran can be told to nobody: the grace, then some seconds in which parent and child still try."""
     with Yard(tmp_path) as yard:
         worker = yard.worker("deadly", grace_ms=300)
+        wait_until(
+            lambda: worker.says("tasks     "), message="the supervisor to have asked the server what it is"
+        )
         handle = yard.send("deadly.work", 0.3)
         yard.ledger.wait("start", handle.id)
         yard.server.kill()
@@ -148,6 +151,9 @@ def test_a_worker_stops_while_the_server_is_away(tmp_path: Path) -> None:
 def test_a_worker_stops_while_the_server_is_frozen(tmp_path: Path) -> None:
     with Yard(tmp_path) as yard:
         worker = yard.worker("deadly", grace_ms=300)
+        wait_until(
+            lambda: worker.says("tasks     "), message="the supervisor to have asked the server what it is"
+        )
         handle = yard.send("deadly.work", 0.3)
         yard.ledger.wait("start", handle.id)
         with yard.server.frozen():
