@@ -58,11 +58,12 @@ def outcome(lost: int = 0) -> Outcome:
 
 def made(**figures: dict[str, float]) -> Measured:
     """A run in which taskq is far ahead of two others, but for what is given."""
-    rounds = {"taskq": OURS, "saq": FIGURES, "huey": FIGURES}
+    sides = {"taskq": OURS, "saq": FIGURES, "huey": FIGURES}
+    rounds = {name: [{**some, **figures.get(name, {})}] for name, some in sides.items()}
     return Measured(
         WHEN,
-        {name: [{**some, **figures.get(name, {})}] for name, some in rounds.items()},
-        {"saq": [{}], "huey": [{}]},
+        rounds,
+        {"saq": rounds["taskq"], "huey": rounds["taskq"]},
         {"taskq": outcome(), "saq": outcome(), "huey": outcome(lost=5)},
     )
 
@@ -144,7 +145,7 @@ def test_the_drain_is_held_against_those_alone_that_acknowledge_after_the_run() 
 def test_the_cpu_is_held_against_the_fastest_not_the_thriftiest() -> None:
     measured = made()
     measured.rounds["rq"] = [{**FIGURES, "drain": 100.0, "drain worker µs": 1.0}]
-    measured.beside["rq"] = [{}]
+    measured.beside["rq"] = [OURS]
     measured.killing["rq"] = outcome()
 
     assert verdict_of(measured, "CPU") == "ok"
@@ -162,11 +163,11 @@ def test_a_ratio_is_of_what_was_measured_by_turns_and_the_median_of_the_rounds()
     measured = made()
     measured.rounds["taskq"] = [{**OURS, "single": rate} for rate in (9_000.0, 9_000.0, 9_000.0)]
     measured.rounds["saq"] = [{**FIGURES, "single": rate} for rate in (4_000.0, 8_000.0, 40_000.0)]
-    measured.beside["saq"] = [{"single": rate} for rate in (8_000.0, 16_000.0, 80_000.0)]
+    measured.beside["saq"] = [{**OURS, "single": rate} for rate in (8_000.0, 16_000.0, 80_000.0)]
 
     assert measured.ratio("saq", "single") == 2.0
     assert measured.ours("saq", "single") == 16_000.0
-    assert measured.ratio("saq", "drain") == 20.0  # of the same round
+    assert measured.ratio("saq", "drain") == 20.0
 
 
 def test_where_no_queue_acknowledges_after_the_run_the_drain_is_held_against_none() -> None:

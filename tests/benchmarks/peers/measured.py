@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from tests.benchmarks.peers.killing import Outcome
-from tests.benchmarks.peers.settings import ALL, OTHERS, TASKQ
+from tests.benchmarks.peers.settings import ALL, OTHERS
 from tests.benchmarks.rows import Row, at_least, at_most
 
 KEPT = Path(__file__).parent / "measured.json"
@@ -64,8 +64,8 @@ class Measured(msgspec.Struct, frozen=True):
         return statistics.median(ours / theirs for ours, theirs in self._pairs(peer, figure))
 
     def _pairs(self, peer: str, figure: str) -> list[tuple[float, float]]:
-        rounds = zip(self.rounds[TASKQ.name], self.beside[peer], self.rounds[peer], strict=True)
-        return [(near.get(figure, ours[figure]), theirs[figure]) for ours, near, theirs in rounds]
+        rounds = zip(self.beside[peer], self.rounds[peer], strict=True)
+        return [(ours[figure], theirs[figure]) for ours, theirs in rounds]
 
     def late(self, peer: str) -> bool:
         """Whether the queue acknowledges after the run, as the killing has shown."""
