@@ -26,7 +26,6 @@ from taskq.stores import check_name
 from taskq.testing.store import MemoryStore
 
 BIG = os.urandom(5_000)
-NAME = "0-abc~m0123"
 KEYS = "k1:" + "s" * 40
 
 

@@ -11,17 +11,12 @@ from typing import Any
 import pytest
 
 from taskq import TaskQ
-from taskq.errors import (
-    ConfigurationError,
-    PayloadMissing,
-    PayloadUnavailable,
-)
+from taskq.errors import ConfigurationError, PayloadMissing, PayloadUnavailable
 from taskq.stores import check_name, open_store
 from taskq.stores.files import FileStore
 
 BIG = os.urandom(5_000)
 NAME = "0-abc~m0123"
-KEYS = "k1:" + "s" * 40
 
 
 def age(path: Path, seconds: float) -> None:
