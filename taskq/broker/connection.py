@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis import exceptions as redis
-from redis.exceptions import ResponseError
 
 from taskq.broker.command import Argument
 from taskq.broker.connect import ServerURL, raw_connection
@@ -74,7 +73,7 @@ class Connection:
         """Read one reply; a refusal of the server is returned, so that the replies behind it are still read."""
         try:
             return self.read()
-        except ResponseError as error:
+        except redis.ResponseError as error:
             return error
 
     def call(self, *words: Argument) -> Any:
@@ -134,7 +133,7 @@ class _Direct(Connection):
 
     def read(self) -> Any:
         reply = self.read_or_error()
-        if isinstance(reply, ResponseError):
+        if isinstance(reply, redis.ResponseError):
             raise reply
         return reply
 
