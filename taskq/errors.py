@@ -8,7 +8,7 @@
     │   └── SigningRequired           this call travels as code, and no signing key is set
     ├── BrokerError                   the server, or the way to it
     │   ├── BrokerUnavailable         not reached, or lost, for longer than we repeat
-    │   ├── Backpressure              the server refuses writes (full memory, disk, replicas)
+    │   ├── BackpressureError         the server refuses writes (full memory, disk, replicas)
     │   ├── BrokerRefused             credentials or rights are missing
     │   ├── BrokerDataLost            the namespace's `meta` has vanished
     │   └── FormatMismatch            another version, or another number of shards, wrote this namespace
@@ -78,7 +78,7 @@ class BrokerUnavailable(BrokerError, ConnectionError):
     """Raised when the server was not reached, or was lost, for longer than we repeat."""
 
 
-class Backpressure(BrokerError):
+class BackpressureError(BrokerError):
     """Raised when the server refuses writes: memory or disk is full, or replicas are missing."""
 
 

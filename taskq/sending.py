@@ -58,7 +58,7 @@ class Sender(Generic[P, R]):
             PayloadTooLarge: it takes more bytes than `max_payload`. Nothing was sent. It is a NotEncodable.
             PayloadUnavailable: the store that the arguments were to go to is out of reach. Nothing was sent.
             EnqueueUnknown: no answer came; it may be stored or not. `.retry()` of the error settles it.
-            Backpressure: the server is full; nothing was stored.
+            BackpressureError: the server is full; nothing was stored.
             BrokerNotConfigured: no server was named.
         """
         warn_in_loop("enqueue", "aenqueue")

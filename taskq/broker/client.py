@@ -125,7 +125,7 @@ class Broker:
 
         Raises:
             EnqueueUnknown: no answer came; they may be stored or not. `.retry()` sends the very same again.
-            Backpressure: the server is full; nothing of the batch it refused was stored.
+            BackpressureError: the server is full; nothing of the batch it refused was stored.
         """
         return self._store(envelopes, None)
 

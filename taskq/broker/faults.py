@@ -12,7 +12,7 @@ from enum import Enum, auto
 from redis import exceptions as redis
 
 from taskq.errors import (
-    Backpressure,
+    BackpressureError,
     BrokerDataLost,
     BrokerError,
     BrokerRefused,
@@ -71,9 +71,13 @@ _TABLE = (
     _Row("TRYAGAIN", Action.REPEAT, BrokerUnavailable, "a slot is on the move"),
     _Row("MOVED", Action.RAISE, ConfigurationError, "this is Redis Cluster, which taskq cannot use yet"),
     _Row("CROSSSLOT", Action.RAISE, ConfigurationError, "this is Redis Cluster, which taskq cannot use yet"),
-    _Row("OOM", Action.RAISE, Backpressure, "the server's memory is full; nothing was stored"),
-    _Row("MISCONF", Action.RAISE, Backpressure, "the server cannot write to its disk; nothing was stored"),
-    _Row("NOREPLICAS", Action.RAISE, Backpressure, "the server has too few replicas; nothing was stored"),
+    _Row("OOM", Action.RAISE, BackpressureError, "the server's memory is full; nothing was stored"),
+    _Row(
+        "MISCONF", Action.RAISE, BackpressureError, "the server cannot write to its disk; nothing was stored"
+    ),
+    _Row(
+        "NOREPLICAS", Action.RAISE, BackpressureError, "the server has too few replicas; nothing was stored"
+    ),
     _Row("NOPERM", Action.RAISE, BrokerRefused, "this user lacks a right"),
     _Row("ACL FAILURE", Action.RAISE, BrokerRefused, "this user lacks a right"),  # Valkey's, within a script
     _Row("THE USER EXECUTING", Action.RAISE, BrokerRefused, "this user lacks a right"),  # Redis 7.0's

@@ -17,7 +17,7 @@ from taskq.broker.client import Broker
 from taskq.broker.commands import reading
 from taskq.broker.commands.producing import Stored
 from taskq.errors import (
-    Backpressure,
+    BackpressureError,
     BrokerRefused,
     BrokerUnavailable,
     ConfigurationError,
@@ -163,7 +163,7 @@ def test_a_replica_is_waited_for_until_it_is_promoted(
 def test_a_server_with_too_few_replicas_is_backpressure(here: Lab, own: RedisServer) -> None:
     own.call("CONFIG", "SET", "min-replicas-to-write", "1")
     for refused in (lambda: here.enqueue("a"), lambda: here.hello("p")):
-        with pytest.raises(Backpressure, match="too few replicas"):
+        with pytest.raises(BackpressureError, match="too few replicas"):
             refused()
     own.call("CONFIG", "SET", "min-replicas-to-write", "0")
     assert here.ready() == ["before"]
@@ -178,7 +178,7 @@ def test_a_server_that_cannot_write_its_disk_is_backpressure(redis_server: Start
         server.call("BGSAVE")
         wait_until(lambda: _persistence(server)["rdb_last_bgsave_status"] == "err")
 
-        with pytest.raises(Backpressure, match="cannot write to its disk"):
+        with pytest.raises(BackpressureError, match="cannot write to its disk"):
             lab.enqueue("a")
 
         server.call("CONFIG", "SET", "save", "")

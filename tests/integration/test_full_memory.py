@@ -9,7 +9,7 @@ import redis
 
 from taskq.broker.commands import operating, producing
 from taskq.broker.commands.working import Answer, Kind
-from taskq.errors import Backpressure
+from taskq.errors import BackpressureError
 from taskq.record import State
 from tests.engine import HOUR_MS, Lab, envelope, ids
 from tests.servers import RedisServer
@@ -57,7 +57,7 @@ def test_nothing_new_enters_and_nothing_is_half_written(lab: Lab, own: RedisServ
         lambda: lab.broker.run(lab.broker.store([envelope("e")])),
         requeue,
     ):
-        with pytest.raises(Backpressure, match="memory is full; nothing was stored"):
+        with pytest.raises(BackpressureError, match="memory is full; nothing was stored"):
             refused()
 
     assert lab.snapshot() == before
@@ -75,7 +75,7 @@ def test_filling_up_leaves_every_accepted_task_whole(lab: Lab, own: RedisServer)
             lab.store([envelope(id, options="|+3600000|||job:" + id) for id in batch])
             accepted.extend(batch)
 
-    with pytest.raises(Backpressure):
+    with pytest.raises(BackpressureError):
         fill()
     assert len(accepted) > 100
     assert lab.ready() == accepted

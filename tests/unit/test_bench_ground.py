@@ -9,7 +9,7 @@ import pytest
 
 from taskq.cli.bench import ground
 from taskq.cli.bench.gauges import cpu_seconds
-from taskq.errors import Backpressure, BrokerUnavailable, ConfigurationError
+from taskq.errors import BackpressureError, BrokerUnavailable, ConfigurationError
 from tests.commandline import Taskq, settle_in
 
 MB = 1_000_000
@@ -43,7 +43,7 @@ def test_a_replica_and_a_full_server_are_refused_with_what_to_do() -> None:
 
     with pytest.raises(BrokerUnavailable, match=r"name its master, 10\.0\.0\.1:6379"):
         ground.refuse_replica(replica, "redis://here")
-    with pytest.raises(Backpressure, match="maxmemory is 1,000,000; raise it"):
+    with pytest.raises(BackpressureError, match="maxmemory is 1,000,000; raise it"):
         ground.refuse_full(full, "redis://here")
     ground.refuse_replica(INFO, "redis://here")
     ground.refuse_full(INFO, "redis://here")

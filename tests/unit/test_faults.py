@@ -7,7 +7,7 @@ from redis import exceptions as redis
 
 from taskq.broker.faults import Action, breaks_connection, classify
 from taskq.errors import (
-    Backpressure,
+    BackpressureError,
     BrokerDataLost,
     BrokerError,
     BrokerRefused,
@@ -30,9 +30,9 @@ ROWS = [
     (redis.TryAgainError("Multiple keys request during rehashing"), Action.REPEAT, BrokerUnavailable, False),
     (redis.MovedError("1 127.0.0.1:7000"), Action.RAISE, ConfigurationError, False),
     (redis.ResponseError("CROSSSLOT Keys in request"), Action.RAISE, ConfigurationError, False),
-    (redis.OutOfMemoryError("command not allowed when used memory"), Action.RAISE, Backpressure, False),
-    (redis.ResponseError("MISCONF Redis is configured to save"), Action.RAISE, Backpressure, False),
-    (redis.ResponseError("NOREPLICAS Not enough good replicas"), Action.RAISE, Backpressure, False),
+    (redis.OutOfMemoryError("command not allowed when used memory"), Action.RAISE, BackpressureError, False),
+    (redis.ResponseError("MISCONF Redis is configured to save"), Action.RAISE, BackpressureError, False),
+    (redis.ResponseError("NOREPLICAS Not enough good replicas"), Action.RAISE, BackpressureError, False),
     (redis.NoPermissionError("User x has no permissions"), Action.RAISE, BrokerRefused, False),
     (redis.ResponseError("ACL failure in script: User x has"), Action.RAISE, BrokerRefused, False),
     (redis.ResponseError("The user executing the script can't run"), Action.RAISE, BrokerRefused, False),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from taskq import ArgumentMismatch, EnqueueUnknown
-from taskq.errors import Backpressure, BrokerError, BrokerUnavailable, NotEncodable, TooLate
+from taskq.errors import BackpressureError, BrokerError, BrokerUnavailable, NotEncodable, TooLate
 from tests.unit.wire import NOW_MS, WiredApp, raises, says
 
 
@@ -114,7 +114,7 @@ class TestEnqueueMany:
         assert handle.id == unknown.id
         assert unknown.id in {sent.id for sent in wire.sent}
 
-    @pytest.mark.parametrize("error", [Backpressure("full"), BrokerError("no")])
+    @pytest.mark.parametrize("error", [BackpressureError("full"), BrokerError("no")])
     def test_once_it_is_refused_the_rest_is_not_sent(self, error: Exception) -> None:
         app = WiredApp()
         app.wire.replies["enqueue"] = raises(error)

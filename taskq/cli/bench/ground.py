@@ -17,7 +17,7 @@ from taskq.cli.output import line
 from taskq.cli.server_options import find_url
 from taskq.cli.trial.environment import unhurried
 from taskq.errors import (
-    Backpressure,
+    BackpressureError,
     BrokerNotConfigured,
     BrokerUnavailable,
     ConfigurationError,
@@ -83,7 +83,7 @@ def look_over(broker: Broker) -> list[Finding]:
 
     Raises:
         ConfigurationError: it is too old, or a node of a cluster.
-        Backpressure: its memory is full.
+        BackpressureError: its memory is full.
         BrokerError: it fails.
     """
     patient = Patient(broker.keys)
@@ -104,7 +104,7 @@ def refuse_replica(info: Mapping[str, str], where: str) -> None:
 def refuse_full(info: Mapping[str, str], where: str) -> None:
     limit, used = int(info.get("maxmemory", 0)), int(info["used_memory"])
     if limit and used >= limit:
-        raise Backpressure(
+        raise BackpressureError(
             f"the memory of {where} is full: {used:,} bytes are used, and maxmemory is {limit:,}; "
             "raise it, or remove what is not needed"
         )
