@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import importlib
 import logging
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from taskq.application import Application
 from taskq.broker.command import Steps
@@ -23,8 +22,7 @@ from taskq.clock import Duration, to_ms
 from taskq.codec import CallCodec
 from taskq.config import AppConfig, check_signing, from_environment, server_url
 from taskq.context import warn_in_loop
-from taskq.declaring import Declaring
-from taskq.errors import ConfigurationError, SigningRequired
+from taskq.errors import ConfigurationError
 from taskq.frame import FrameCodec
 from taskq.given import read_option, read_optional
 from taskq.group import TaskGroup
@@ -37,17 +35,8 @@ from taskq.redaction import PATTERNS, check_patterns
 from taskq.sending import Sender
 from taskq.signing import key_ring
 from taskq.sizes import Size, to_bytes
-from taskq.submitting import (
-    CallerCodec,
-    CodeCodec,
-    ReferenceCodec,
-    RunnerCodec,
-    arun,
-    callers,
-    reference_of,
-    run,
-)
-from taskq.task import Task, is_async
+from taskq.submission import Submitting
+from taskq.task import Task
 
 if TYPE_CHECKING:
     from taskq.broker.client import Broker
@@ -66,7 +55,7 @@ Lifespan = Callable[["TaskQ"], AbstractAsyncContextManager[Any] | AbstractContex
 _QUEUE_CACHE_S = 60.0
 
 
-class TaskQ(Declaring):
+class TaskQ(Submitting):
     """One application.
 
     Args:
@@ -146,7 +135,6 @@ class TaskQ(Declaring):
         """All of it, in the order it runs; the list may be changed in place."""
         self._hooks = Hooks(self.middleware)
         self._untyped = CallCodec(None, redaction=self.config.redaction)
-        self._lock = threading.RLock()
         self._broker: Broker | None = None
         self._frames: FrameCodec | None = None
         self._payloads: Payloads | None = None
@@ -289,73 +277,6 @@ class TaskQ(Declaring):
     async def aenqueue_many(self, calls: Iterable[Call[R]]) -> list[Enqueued[R]]:
         """As `enqueue_many`, on the running loop."""
         return await self.broker.arun(send_many(self, calls))
-
-    @overload
-    def submit(
-        self, function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> TaskHandle[R]: ...
-    @overload
-    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]: ...
-
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskHandle[Any]:
-        """Store a call of a function that is no task: a public one of a module in `include`, or, with keys, any.
-
-        A task is enqueued as itself. Raises what `task.enqueue` raises, and
-
-        Raises:
-            SigningRequired: a worker could not find the function, and sending code needs signing keys.
-        """
-        warn_in_loop("submit", "asubmit")
-        return self._sender_of(function).enqueue(*args, **kwargs)
-
-    @overload
-    async def asubmit(
-        self, function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> TaskHandle[R]: ...
-    @overload
-    async def asubmit(
-        self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> TaskHandle[R]: ...
-
-    async def asubmit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskHandle[Any]:
-        """As `submit`, on the running loop."""
-        return await self._sender_of(function).aenqueue(*args, **kwargs)
-
-    def _sender_of(self, function: Callable[..., Any]) -> Sender[..., Any]:
-        for task in self.tasks.values():
-            if function is task or function is task.function:
-                return task
-        try:
-            module, name = reference_of(function, self.modules)
-        except SigningRequired:
-            if self.config.signing_keys is None:
-                raise
-            runner = self._runners()[is_async(function)]
-            return Sender(self, runner.name, CodeCodec(function, self.config.redaction), runner.queue, 5)
-        caller = self._callers()[is_async(function)]
-        return Sender(
-            self, caller.name, ReferenceCodec(function, module, name, self.config.redaction), caller.queue, 5
-        )
-
-    def _callers(self) -> list[Task[..., Any]]:
-        """Give the tasks, sync and async, that call functions by reference; declare them at the first use."""
-        names, redaction = [f"{self.name}.taskq.call", f"{self.name}.taskq.acall"], self.config.redaction
-        with self._lock:
-            if names[0] not in self.tasks:
-                for name, function in zip(names, callers(self.modules), strict=True):
-                    self.task(function, name=name).codec = CallerCodec(function, self.modules, redaction)
-        return [self.tasks[name] for name in names]
-
-    def _runners(self) -> list[Task[..., Any]]:
-        """Give the tasks, sync and async, that run functions which come as code."""
-        names = [f"{self.name}.taskq.run", f"{self.name}.taskq.arun"]
-        with self._lock:
-            if names[0] not in self.tasks:
-                for name, function in zip(names, (run, arun), strict=True):
-                    self.task(function, name=name, codec="cloudpickle").codec = RunnerCodec(
-                        function, True, self.config.redaction
-                    )
-        return [self.tasks[name] for name in names]
 
     def handle(self, id: str) -> TaskHandle[Any]:
         """Give a handle to a task by its id. Its result is as it travelled; `task.handle` knows its type."""
