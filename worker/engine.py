@@ -5,9 +5,7 @@ Batches form by themselves: while one turn is on its way, outcomes gather for th
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import selectors
 import time
 from collections.abc import Callable
@@ -29,6 +27,7 @@ from taskq.worker.link import Link
 from taskq.worker.testimony import Testimony
 from taskq.worker.timeouts import Timeouts
 from taskq.worker.verdict import Verdict
+from taskq.worker.waker import Waker
 
 log = logging.getLogger("taskq.worker")
 
@@ -65,12 +64,9 @@ class Engine:
         self._grace_s, self._burst = grace_s, burst
         self._chores: list[tuple[Command[Any], Handler]] = []
         """Rare commands, sent until they are answered, each with what its reply is given to."""
-        self._asleep = False
-        self._wake_reader, self._wake_writer = os.pipe()
-        for fd in (self._wake_reader, self._wake_writer):
-            os.set_blocking(fd, False)
+        self._waker = Waker()
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake_reader, selectors.EVENT_READ, self._woken)
+        self._selector.register(self._waker, selectors.EVENT_READ, self._waker.drain)
         self._selector.register(channel, selectors.EVENT_READ, self._told)
         self._empty = False
         """True once a claim gave nothing, until there is a reason to look again."""
@@ -92,21 +88,15 @@ class Engine:
     def submit(self, job: Job, verdict: Verdict) -> None:
         """Take what became of a job; it is settled in the next turn."""
         self._holdings.submit(job, verdict)
-        if self._asleep and self._holdings.outcomes_press:
-            self._notify()
+        if self._waker.asleep and self._holdings.outcomes_press:
+            self._waker.wake()
 
     def stop(self, deadline: float | None = None) -> None:
         """Claim no more, give back what has not started, end when the rest has, at the latest after the grace."""
         if not self._stopping:
             self._deadline = time.monotonic() + self._grace_s if deadline is None else deadline
             self._stopping = True
-            self._notify()
-
-    def _notify(self) -> None:
-        if self._asleep:
-            self._asleep = False
-            with contextlib.suppress(BlockingIOError):  # full of wake-ups already
-                os.write(self._wake_writer, b"x")
+            self._waker.wake()
 
     # -- the thread
 
@@ -336,20 +326,17 @@ class Engine:
 
     def _doze(self, timeout: float) -> None:
         """Wait for news or an outcome."""
-        self._asleep = True
+        self._waker.asleep = True
         if self._holdings.outcomes_wait:  # came between the collecting and now
-            self._asleep = False
+            self._waker.asleep = False
         else:
             self._listen(timeout)
 
     def _listen(self, timeout: float) -> None:
         ready = [key.data for key, _ in self._selector.select(timeout)]
-        self._asleep = False
+        self._waker.asleep = False
         for handle in ready:
             handle()
-
-    def _woken(self) -> None:
-        os.read(self._wake_reader, 4096)
 
     def _told(self) -> None:
         for message in self._channel.messages():
