@@ -17,7 +17,9 @@ from taskq.bulk import Enqueued
 from taskq.context import TaskContext, current_task
 from taskq.errors import (
     ArgumentMismatch,
+    BackpressureError,
     EnqueueUnknown,
+    QueueFull,
     ResultExpired,
     ResultNotStored,
     ResultTimeout,
@@ -65,6 +67,8 @@ __all__ = [
     "TaskqError",
     "ArgumentMismatch",
     "EnqueueUnknown",
+    "BackpressureError",
+    "QueueFull",
     "TaskFailed",
     "TaskCancelled",
     "TaskExpired",

@@ -80,6 +80,8 @@ class TaskQ(Submitting):
             (`taskq.redaction.PATTERNS`); `()` for none.
         offload_over: take arguments and results above this size to the store, where the task says nothing.
         offload_to: the store, as `file:///var/lib/taskq/payloads`, which all programs and workers reach.
+        max_length: `{queue: how many}`: while so many tasks are ready in a queue, no program adds to it. Workers say
+            so to the server when they start. `taskq max-length` counts more.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class TaskQ(Submitting):
         redact: Sequence[str] = PATTERNS,
         offload_over: Size | None = None,
         offload_to: str | None = None,
+        max_length: Mapping[str, int | None] | None = None,
     ) -> None:
         super().__init__(queue="default")
         self.name = check_name("the app", name)
@@ -123,6 +126,7 @@ class TaskQ(Submitting):
                 redact=read_option("redact", redact, check_patterns),
                 offload_over=read_optional("offload_over", offload_over, to_bytes),
                 offload_to=offload_to,
+                max_length=max_length,
             )
         )
         if self.config.offload_over is not None:

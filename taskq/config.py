@@ -69,6 +69,9 @@ class AppConfig:
     offload_to: str | None = None
     """The store: `file:///var/lib/taskq/payloads`, or `s3://bucket/prefix`; the same for all of a namespace."""
 
+    max_length: Mapping[str, int | None] | None = None
+    """Queue → how many tasks may be ready in it before new ones are refused; None takes an earlier word back."""
+
     def __post_init__(self) -> None:
         check_name("the namespace", self.namespace)
         if self.lease_ms < 500:
@@ -88,6 +91,12 @@ class AppConfig:
             from taskq.stores import check_store_url
 
             check_store_url(self.offload_to)
+        for queue, most in (self.max_length or {}).items():
+            check_name("the queue", queue)
+            if most is not None and (type(most) is not int or not 1 <= most < 2**31):
+                raise ConfigurationError(
+                    f"max_length of queue {queue!r} is {most!r}; give a whole number from 1"
+                )
 
     @property
     def redaction(self) -> Redaction:
@@ -123,6 +132,7 @@ VARIABLES = {
     "redact": "TASKQ_REDACT",
     "offload_over": "TASKQ_OFFLOAD_OVER",
     "offload_to": "TASKQ_OFFLOAD_TO",
+    "max_length": "TASKQ_MAX_LENGTH",
 }
 """Which variable of the environment speaks for which field. Durations are written as `30` or `10m`, sizes as `16MB`.
 Signing keys may stand in a file, which TASKQ_SIGNING_KEYS_FILE names."""
@@ -178,12 +188,25 @@ def _patterns(_variable: str, text: str) -> tuple[str, ...]:
     return () if text == "none" else tuple(filter(None, map(str.strip, text.split(","))))
 
 
+def _bounds(variable: str, text: str) -> dict[str, int | None]:
+    bounds: dict[str, int | None] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        queue, _, number = part.partition("=")
+        if number != "none" and not (number.isdecimal() and len(number) < 11):
+            raise ConfigurationError(
+                f"{variable}={text!r} cannot be read: write it as mail=10000,default=none"
+            )
+        bounds[queue] = None if number == "none" else int(number)
+    return bounds
+
+
 _READERS: Mapping[str, Callable[[str, str], Any]] = {
     "accept_unsigned": _yes_or_no,
     "max_payload": _bytes,
     "compress_over": _bytes,
     "redact": _patterns,
     "offload_over": _bytes,
+    "max_length": _bounds,
 }
 
 

@@ -9,6 +9,7 @@
     ├── BrokerError                   the server, or the way to it
     │   ├── BrokerUnavailable         not reached, or lost, for longer than we repeat
     │   ├── BackpressureError         the server refuses writes (full memory, disk, replicas)
+    │   │   └── QueueFull             as many tasks are ready in the queue as its `max_length` allows
     │   ├── BrokerRefused             credentials or rights are missing
     │   ├── BrokerDataLost            the namespace's `meta` has vanished
     │   └── FormatMismatch            another version, or another number of shards, wrote this namespace
@@ -80,6 +81,24 @@ class BrokerUnavailable(BrokerError, ConnectionError):
 
 class BackpressureError(BrokerError):
     """Raised when the server refuses writes: memory or disk is full, or replicas are missing."""
+
+
+class QueueFull(BackpressureError):
+    """Raised when a queue has as many ready tasks as its `max_length` allows. Nothing was stored.
+
+    `id` is the task's, `length` how many tasks were ready in `queue`.
+    """
+
+    def __init__(self, id: str, queue: str, length: int, max_length: int) -> None:
+        super().__init__(
+            f"task {id} is not stored: queue {queue!r} is full (ready: {length:,}, max_length: {max_length:,}). "
+            "Enqueue it later; run more workers; or raise the bound: "
+            f"taskq max-length {queue} N"
+        )
+        self.id = id
+        self.queue = queue
+        self.length = length
+        self.max_length = max_length
 
 
 class BrokerRefused(BrokerError):

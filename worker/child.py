@@ -229,6 +229,7 @@ class Process:
             weights=config.weights,
             tasks=names_of(app),
             info=self._info(),
+            bounds=app.config.max_length,
         )
         ledger = Ledger(config.log_tasks)
         holdings = Holdings(Prefetch(config.concurrency), ledger)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from taskq.broker.command import Command, Steps
-from taskq.broker.commands import working
+from taskq.broker.commands import operating, working
 from taskq.broker.commands.working import Answer, Batch, Beat, Outcome7
 from taskq.broker.keys import Keys
 from taskq.names import new_process_id
@@ -18,6 +18,12 @@ from taskq.worker.testimony import Testimony
 def beat_s(lease_ms: int) -> float:
     """Give how often a lease is extended, in seconds: once a second, or often enough for a short lease."""
     return min(1.0, lease_ms / 4_000)
+
+
+def declare_bounds(keys: Keys, bounds: Mapping[str, int | None]) -> Steps[None]:
+    """Say how many tasks may be ready in queues, as an app's `max_length` has it."""
+    for queue, most in bounds.items():
+        yield operating.bound(keys, queue, "declared", most)
 
 
 class Life:
@@ -32,13 +38,14 @@ class Life:
         weights: Sequence[int],
         tasks: Mapping[str, str],
         info: bytes,
+        bounds: Mapping[str, int | None] | None = None,
     ) -> None:
         self.keys = keys
         self.process = ""
         self.lease_s = lease_ms / 1_000
         self.beat_s = beat_s(lease_ms)
         self.queues = tuple(queues)
-        self._lease_ms, self._tasks, self._info = lease_ms, tasks, info
+        self._lease_ms, self._tasks, self._info, self._bounds = lease_ms, tasks, info, bounds or {}
         self._weights = tuple(weights)
         # With weights, each queue's turn to be first; the others follow in the order given.
         orders = [(queue, *(other for other in queues if other != queue)) for queue in queues]
@@ -50,13 +57,14 @@ class Life:
         self._doubts = False
 
     def begin(self) -> Steps[None]:
-        """Take a new name and register it, with the tasks this process knows."""
+        """Take a new name and register it, with the tasks this process knows and what its app says of queues."""
         process = new_process_id()
         yield working.hello(self.keys, process, self._lease_ms, self._info, self.queues)
         names = iter(self._tasks.items())
         while some := dict(islice(names, 100)):
             while (yield working.register(self.keys, process, some)):
                 pass  # more stays parked than one call may release
+        yield from declare_bounds(self.keys, self._bounds)
         self.process, self._seq, self._behind = process, 1, 0
         self._doubts, self._beaten = False, time.monotonic()
 

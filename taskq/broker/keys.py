@@ -80,7 +80,7 @@ class Keys:
 
     @property
     def queues(self) -> str:
-        """Hash: queue → `on` or `paused`."""
+        """Hash: queue → `on` or `paused`, and behind it, if it was ever bounded, `|declared|set`."""
         return self.prefix + "queues"
 
     @property

@@ -1,4 +1,4 @@
-"""`taskq queues`, `pause`, `resume`, `purge`."""
+"""`taskq queues`, `pause`, `resume`, `max-length`, `purge`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def queues(server: Server, as_json: bool) -> None:
     """List the queues of a namespace.
 
     READY tasks wait for a free worker; OLDEST is how long ago the oldest of those that are next was enqueued;
-    PROCESSES is how many worker processes serve the queue.
+    PROCESSES is how many worker processes serve the queue. New tasks are refused while as many as MAX LENGTH are READY.
     """
     show(as_json, server.run(look_at_queues(server.shards)), _show)
 
@@ -41,6 +41,7 @@ def _show(found: Queues) -> None:
         "DEAD",
         "OLDEST",
         "PROCESSES",
+        "MAX LENGTH",
     )
     rows = [
         (
@@ -54,6 +55,7 @@ def _show(found: Queues) -> None:
             queue.dead,
             span(queue.oldest_ms),
             queue.processes,
+            queue.max_length or "",
         )
         for queue in found.queues
     ]
@@ -95,6 +97,37 @@ def resume(server: Server, queue: str, as_json: bool) -> None:
     _known(server, queue)
     server.run(operations.resume(server.shards, queue))
     show(as_json, {"queue": queue, "paused": False}, lambda _: line(f"queue {queue!r} is on"))
+
+
+_WORDS = {"none": 0, "code": None}
+
+
+def _number(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    if value in _WORDS:
+        return _WORDS[value]
+    if not value.isdecimal() or len(value) > 10 or not 1 <= int(value) < 2**31:
+        raise click.BadParameter("give a whole number from 1, `none`, or `code`", ctx, param)
+    return int(value)
+
+
+@click.command
+@click.argument("queue")
+@click.argument("number", metavar="N|none|code", callback=_number)
+@with_server
+def max_length(server: Server, queue: str, number: int | None, as_json: bool) -> None:
+    """Have QUEUE accept no new task while N are ready in it.
+
+    It counts for every program from now on, and more than what code declares: `none` is no bound whatever the code
+    says, `code` leaves it to the code again. A queue may be bounded before it is used.
+    """
+    counts = server.run(operations.set_max_length(server.shards, queue, number))
+    show(as_json, {"queue": queue, "max_length": counts or None}, lambda _: line(_said(queue, counts)))
+
+
+def _said(queue: str, counts: int) -> str:
+    if not counts:
+        return f"queue {queue!r} has no max_length"
+    return f"queue {queue!r} accepts no new task while {many(counts, 'task')} {'is' if counts == 1 else 'are'} ready"
 
 
 @click.command

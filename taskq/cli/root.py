@@ -50,6 +50,9 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "payloads": Entry("taskq.cli.payloads", "payloads", "Remove offloaded payloads that no task needs."),
         "pause": Entry("taskq.cli.queues", "pause", "Let workers start nothing more of a queue."),
         "resume": Entry("taskq.cli.queues", "resume", "Let workers start tasks of a queue again."),
+        "max-length": Entry(
+            "taskq.cli.queues", "max_length", "Refuse new tasks while so many are ready in a queue."
+        ),
         "purge": Entry("taskq.cli.queues", "purge", "Cancel all that is ready in a queue."),
     },
     "Set up": {
@@ -77,7 +80,7 @@ class Root(click.Group):
         if entry is None or not importlib.util.find_spec(entry.module):
             return None
         command: click.Command = getattr(importlib.import_module(entry.module), entry.attribute)
-        name_variables(command, f"TASKQ_{cmd_name}")
+        name_variables(command, f"TASKQ_{cmd_name.replace('-', '_')}")
         return command
 
     def resolve_command(

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from taskq.broker.command import Steps, text, work
+from taskq.broker.commands.operating import parse_entry
 from taskq.broker.commands.reading import lookup, read
 from taskq.broker.keys import Keys
 from taskq.errors import BadMessage, TaskNotFound
@@ -281,7 +282,8 @@ def _where_queued(keys: Keys, id: str, queue: str, priority: int | None) -> Step
     ready = keys.ready(queue, priority)
     command = read(keys, "LPOS", ready, id, "MAXLEN", _PLACES_LOOKED_AT)
     place = yield from tolerant(command, None)
-    if (yield from tolerant(read(keys, "HGET", keys.queues, queue), None)) == b"paused":
+    entry = yield from tolerant(read(keys, "HGET", keys.queues, queue), None)
+    if parse_entry(entry or b"").paused:
         blocked = f"; the queue is paused: `taskq resume {queue}`"
     elif not (yield from tolerant(read(keys, "SCARD", keys.serves(queue)), 0)):
         blocked = f"; no worker serves the queue: start one with -Q {queue}"

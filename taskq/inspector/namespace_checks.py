@@ -25,6 +25,13 @@ def waiting(patient: Patient) -> Steps[list[Found]]:
         elif queue.ready and not queue.processes:
             says = f"queue {queue.name!r} has {many(queue.ready, 'ready task')}, and no worker serves it"
             found.append(problem(f"{says}: start one with -Q {queue.name}"))
+        if queue.full:
+            says = f"queue {queue.name!r} is full ({queue.ready:,} ready, max_length {queue.max_length:,})"
+            found.append(
+                warning(
+                    f"{says} and refuses new tasks: run more workers, or `taskq max-length {queue.name} N`"
+                )
+            )
     return found or [ok("each queue with ready tasks is served")]
 
 

@@ -28,6 +28,18 @@ def resume(shards: Sequence[Keys], queue: str) -> Steps[None]:
         yield operating.resume(keys, queue)
 
 
+def set_max_length(shards: Sequence[Keys], queue: str, most: int | None) -> Steps[int]:
+    """Have `queue` accept no new task while `most` are ready; 0: no bound, None: what code declares counts again.
+
+    Gives what counts now, 0 for no bound.
+    """
+    check_name("the queue", queue)
+    counts = 0
+    for keys in shards:
+        counts = yield operating.bound(keys, queue, "set", most)
+    return counts
+
+
 def purge(shards: Sequence[Keys], queue: str, keep_ms: int) -> Steps[int]:
     """Cancel what is ready in `queue` now; gives how many. Scheduled and running tasks stay.
 

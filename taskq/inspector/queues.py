@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from taskq.broker.command import Steps, text
+from taskq.broker.commands.operating import QueueEntry, parse_entry
 from taskq.broker.commands.reading import read
 from taskq.broker.keys import PRIORITIES, Keys
 from taskq.errors import BadMessage
@@ -23,7 +24,8 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """One queue. `by_priority` has the ready tasks of each priority that has any.
 
     `oldest_ms` is how long ago the oldest of the tasks that are next in their priorities was enqueued, None
-    when nothing is ready. `processes` is how many worker processes serve the queue.
+    when nothing is ready. `processes` is how many worker processes serve the queue. With `max_length`, no new task is
+    accepted while so many are ready.
     """
 
     name: str
@@ -36,6 +38,12 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     dead: int
     oldest_ms: int | None
     processes: int
+    max_length: int | None
+
+    @property
+    def full(self) -> bool:
+        """True while new tasks are refused."""
+        return self.max_length is not None and self.ready >= self.max_length
 
 
 class Queues(msgspec.Struct, frozen=True):
@@ -58,7 +66,7 @@ def queues(shards: Sequence[Keys], budget: Budget | None = None) -> Steps[Queues
             if budget.late:
                 partial = True
             elif is_name(name):
-                here = yield from _queue(keys, name, value == b"paused", now_ms)
+                here = yield from _queue(keys, name, parse_entry(value), now_ms)
                 found[name] = _merged(found[name], here) if name in found else here
         for place, state in enumerate(_COUNTED):
             share = budget.share(len(_COUNTED) - place)
@@ -76,7 +84,7 @@ def queues(shards: Sequence[Keys], budget: Budget | None = None) -> Steps[Queues
     return Queues(rows, partial)
 
 
-def _queue(keys: Keys, name: str, paused: bool, now_ms: int) -> Steps[Queue]:
+def _queue(keys: Keys, name: str, entry: QueueEntry, now_ms: int) -> Steps[Queue]:
     by_priority: dict[str, int] = {}
     heads: list[str] = []
     lists = keys.lists(name)
@@ -87,7 +95,7 @@ def _queue(keys: Keys, name: str, paused: bool, now_ms: int) -> Steps[Queue]:
                 heads.append(text((yield read(keys, "LINDEX", ready, 0)) or b""))
     return Queue(
         name=name,
-        paused=paused,
+        paused=entry.paused,
         ready=sum(by_priority.values()),
         by_priority=by_priority,
         running=0,
@@ -96,6 +104,7 @@ def _queue(keys: Keys, name: str, paused: bool, now_ms: int) -> Steps[Queue]:
         dead=int((yield from tolerant(read(keys, "ZCARD", keys.dead(name)), 0))),
         oldest_ms=(yield from _oldest(keys, heads, now_ms)),
         processes=int((yield from tolerant(read(keys, "SCARD", keys.serves(name)), 0))),
+        max_length=entry.most,
     )
 
 
@@ -140,4 +149,9 @@ def _merged(one: Queue, other: Queue) -> Queue:
         dead=one.dead + other.dead,
         oldest_ms=max((age for age in (one.oldest_ms, other.oldest_ms) if age is not None), default=None),
         processes=max(one.processes, other.processes),
+        max_length=_sum(one.max_length, other.max_length),
     )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other  # each shard bounds its own

@@ -26,6 +26,7 @@ from taskq.worker.holdings import Holdings
 from taskq.worker.intake import Intake, names_of
 from taskq.worker.job import Job
 from taskq.worker.ledger import Ledger
+from taskq.worker.life import declare_bounds
 from taskq.worker.loop import LoopRunner
 from taskq.worker.prefetch import Prefetch
 from taskq.worker.testimony import Testimony
@@ -82,6 +83,7 @@ class SteppedWorker:
         names = names_of(self._app)
         if names:
             self._call(working.register(self._keys, self.process, names))
+        self._broker.run(declare_bounds(self._keys, self._app.config.max_length or {}))
 
     def die(self) -> None:
         """End as a process does whose machine is gone, and come back under another name."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from taskq.broker.client import Broker
+from taskq.broker.commands import operating
 from taskq.cli.exits import Exit
 from tests.commandline import Taskq
 from tests.hand import Hand, put
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 # Programs read these: a name here may be added, never changed.
 QUEUE_FIELDS = [
     *("name", "paused", "ready", "by_priority", "running", "scheduled", "parked", "dead", "oldest_ms"),
-    "processes",
+    *("processes", "max_length"),
 ]
 TASK_FIELDS = [
     *("id", "state", "task", "queue", "priority", "attempt", "tags", "created_ms", "due_ms", "process"),
@@ -50,6 +51,41 @@ def test_queues_are_listed_for_people_and_for_programs(broker: Broker, taskq: Ta
     [mail] = taskq("queues", "--json").json["queues"]
     assert list(mail) == QUEUE_FIELDS
     assert (mail["name"], mail["ready"], mail["by_priority"]) == ("mail", 2, {"9": 1, "5": 1})
+
+
+@pytest.mark.contract
+def test_a_queue_is_bounded_by_command(broker: Broker, taskq: Taskq) -> None:
+    def counts() -> Any:
+        [mail] = taskq("queues", "--json").json["queues"]
+        return mail["max_length"]
+
+    said = taskq("max-length", "mail", "1")
+    assert said.out == "queue 'mail' accepts no new task while 1 task is ready\n"
+    put(broker, queue="mail")
+    assert re.search(r"^mail +on +1 .* 1$", taskq("queues").out, re.MULTILINE)
+    assert counts() == 1
+    said = taskq("enqueue", "shop.send", "--queue", "mail")
+    assert said.code == Exit.BROKER
+    assert "queue 'mail' is full (ready: 1, max_length: 1)" in said.err
+
+    assert taskq("max-length", "mail", "20000", "--json").json == {"queue": "mail", "max_length": 20_000}
+    assert taskq("enqueue", "shop.send", "--queue", "mail").code == Exit.OK
+    broker.call(operating.bound(broker.keys[0], "mail", "declared", 300))
+    assert counts() == 20_000
+    assert taskq("max-length", "mail", "none", "--json").json == {"queue": "mail", "max_length": None}
+    assert counts() is None
+    assert taskq("max-length", "mail", "code").out == (
+        "queue 'mail' accepts no new task while 300 tasks are ready\n"
+    )
+    broker.call(operating.bound(broker.keys[0], "mail", "declared", None))
+    assert taskq("max-length", "mail", "code").out == "queue 'mail' has no max_length\n"
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many", "", "1.5", "2147483648", "9" * 5_000])
+def test_a_bound_that_cannot_be_is_refused(taskq: Taskq, number: str) -> None:
+    said = taskq("max-length", "mail", "--", number)
+    assert said.code == Exit.USAGE
+    assert "give a whole number from 1, `none`, or `code`" in said.err
 
 
 @pytest.mark.contract
@@ -102,7 +138,7 @@ def test_hostile_text_reaches_no_terminal(server: RedisServer, broker: Broker, t
     for command in (
         ("queues",), ("tasks",), ("task", task_id), ("task", dead), ("task", "odd"), ("dead", "list"),
         ("dead", "show", dead), ("workers",), ("registered",), ("result", dead), ("result", evil),
-        ("doctor",), ("enqueue", evil), ("pause", evil), ("task", "\udcff"),
+        ("doctor",), ("enqueue", evil), ("pause", evil), ("max-length", evil, evil), ("task", "\udcff"),
     ):  # fmt: skip
         for flag in ((), ("--json",)):
             said = taskq(*command, *flag)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from taskq.broker.client import Broker
+from taskq.broker.commands import operating
 from taskq.cli import run
 from taskq.cli.exits import Exit
 from taskq.inspector.doctor import Status
@@ -78,6 +79,24 @@ def test_a_store_of_payloads_is_asked_where_one_is_named(
     monkeypatch.delenv("TASKQ_OFFLOAD_TO")
     run(["doctor", "--json", "--url", own.url])
     assert '"payloads"' not in capsys.readouterr().out
+
+
+@pytest.mark.contract
+def test_a_full_queue_is_a_warning(server: RedisServer, broker: Broker, namespace: str) -> None:
+    Hand(broker, "mail", "other")
+    for queue in ("mail", "other"):
+        broker.call(operating.bound(broker.keys[0], queue, "set", 2))
+        put(broker, queue=queue)
+    assert finding(server.url, "waiting", namespace).status is Status.OK
+    put(broker, queue="mail")
+
+    found = finding(server.url, "waiting", namespace)
+
+    assert found.status is Status.WARNING
+    assert found.says == (
+        "queue 'mail' is full (2 ready, max_length 2) and refuses new tasks: run more workers, or "
+        "`taskq max-length mail N`"
+    )
 
 
 @pytest.mark.contract

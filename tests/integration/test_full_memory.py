@@ -161,12 +161,15 @@ def test_a_claim_of_nothing_leaves_its_token(lab: Lab, own: RedisServer) -> None
     assert lab.tokens() == 1
 
 
-def test_a_dead_letter_can_be_discarded_and_a_queue_paused_and_resumed(lab: Lab, own: RedisServer) -> None:
+def test_a_dead_letter_can_be_discarded_and_a_queue_paused_bounded_and_resumed(
+    lab: Lab, own: RedisServer
+) -> None:
     lab.hello("p")
     lab.enqueue("a", "b")
     lab.settle("p", lab.claim("p", 1).tasks, Kind.FAILED)
     full(own)
     lab.call(operating.pause(lab.keys, "default"))
+    assert lab.call(operating.bound(lab.keys, "default", "set", 5)) == 5
     assert lab.claim("p").tasks == []
     lab.call(operating.resume(lab.keys, "default"))
     assert ids(lab.claim("p")) == ["b"]

@@ -135,6 +135,7 @@ class Scene:
             lambda: lab.cancel("done"),
             lambda: lab.call(producing.wait(keys, "c1", ["queued-1", "flagged", "done", "ghost"])),
             lambda: lab.call(operating.pause(keys, "mail")),
+            lambda: lab.call(operating.bound(keys, "mail", "set", 1_000)),
             lambda: lab.call(operating.purge(keys, "mail", 5, 1_000)),
             lambda: lab.call(operating.resume(keys, "mail")),
             lambda: lab.call(operating.requeue(keys, "dead", "default", 60_000, "again", "mail:5", b"m")),

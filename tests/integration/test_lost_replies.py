@@ -24,7 +24,9 @@ from tests.proxy import Fate, Proxy, Words, all_pass, names, nth
 from tests.servers import RedisServer
 
 SCRIPTS = sorted(
-    file.stem for file in Path(command_module.SCRIPTS).glob("*.lua") if file.stem not in ("prelude", "ending")
+    file.stem
+    for file in Path(command_module.SCRIPTS).glob("*.lua")
+    if file.stem not in ("prelude", "ending", "entry")
 )
 
 
@@ -34,6 +36,7 @@ def commands(lab: Lab) -> dict[str, Command[Any]]:
     ran = Claimed("ran", lab.held("p")["ran"].g, b"", b"")
     return {
         "beat": working.beat(keys, 30_000, ["p"]),
+        "bound": operating.bound(keys, "default", "set", 100),
         "cancel": producing.cancel(keys, "queued", 60_000),
         "claim": working.claim(keys, "p", 9, 1, working.claim_words(keys, ["default"])),
         "discard": operating.discard(keys, "default", ["dead"]),

@@ -357,6 +357,26 @@ class TestConfiguration:
         with pytest.raises(ConfigurationError, match="TASKQ_LEASE='soon'"):
             from_environment(AppConfig(), {"TASKQ_LEASE": "soon"})
 
+    def test_the_environment_bounds_queues_in_place_of_the_code(self) -> None:
+        config = AppConfig(max_length={"mail": 5})
+        assert from_environment(config, {}).max_length == {"mail": 5}
+        told = from_environment(config, {"TASKQ_MAX_LENGTH": "default=10000, web=none,"})
+        assert told.max_length == {"default": 10_000, "web": None}
+
+    @pytest.mark.parametrize(
+        "text", ["mail", "mail=", "mail=many", "mail=-1", "mail=1.5", "mail=" + "9" * 5_000]
+    )
+    def test_a_bound_that_cannot_be_read_names_the_variable(self, text: str) -> None:
+        with pytest.raises(ConfigurationError, match=r"TASKQ_MAX_LENGTH=.*mail=10000"):
+            from_environment(AppConfig(), {"TASKQ_MAX_LENGTH": text})
+
+    @pytest.mark.parametrize("most", [0, -1, 2**31, True, 1.0, "5"])
+    def test_a_bound_that_cannot_be_is_refused(self, most: Any) -> None:
+        with pytest.raises(ConfigurationError, match="max_length of queue 'mail'"):
+            TaskQ("shop", max_length={"mail": most})
+        with pytest.raises(ConfigurationError):
+            TaskQ("shop", max_length={"a b": 1})
+
     def test_lease_has_another_name(self) -> None:
         assert TaskQ("shop", visibility_timeout="1m").config.lease_ms == 60_000
 

@@ -1,12 +1,31 @@
-"""What people send: pause, resume, purge, requeue, discard."""
+"""What people send: pause, resume, bound, purge, requeue, discard."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from taskq.broker.command import Command, whole
 from taskq.broker.keys import Keys
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """A queue's entry in the hash `queues`. `most` is how many tasks may be ready, None for any number."""
+
+    paused: bool
+    most: int | None
+
+
+def parse_entry(data: bytes) -> QueueEntry:
+    """Read an entry as the scripts do: what is none counts as on, and bounds nothing."""
+    paused = data == b"paused" or data.startswith(b"paused|")
+    bounds = re.fullmatch(rb"[A-Za-z]+\|(\d*)\|(\d*)", data)
+    most = (bounds[2] or bounds[1]) if bounds else b""
+    number = int(most) if most and len(most) < 16 else 0
+    return QueueEntry(paused, number or None)
 
 
 def pause(keys: Keys, queue: str) -> Command[int]:
@@ -17,6 +36,15 @@ def pause(keys: Keys, queue: str) -> Command[int]:
 def resume(keys: Keys, queue: str) -> Command[int]:
     """Give tasks of `queue` again."""
     return Command("resume", keys.meta, (queue,), whole, keys.shard)
+
+
+def bound(keys: Keys, queue: str, by: Literal["declared", "set"], most: int | None) -> Command[int]:
+    """Bound how many tasks may be ready in `queue`: 0 is no bound, None says nothing; gives what counts, 0 for none.
+
+    What people have `set` counts more than what code has `declared`.
+    """
+    words = (queue, by, "" if most is None else most)
+    return Command("bound", keys.meta, words, whole, keys.shard)
 
 
 def purge(keys: Keys, queue: str, priority: int, ttl_ms: int) -> Command[tuple[int, int]]:

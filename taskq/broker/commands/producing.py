@@ -9,7 +9,7 @@ import msgspec
 
 from taskq.broker.command import Command, text
 from taskq.broker.keys import Keys
-from taskq.errors import BadMessage, BrokerError, TooLate
+from taskq.errors import BadMessage, BrokerError, QueueFull, TooLate
 from taskq.record import Record, State, parse_record
 
 BATCH = 256
@@ -59,6 +59,14 @@ def options(
     return f"{due}|{expires}|{'' if keep_ms is None else keep_ms}|{switches}|{key}"
 
 
+class Full(msgspec.Struct, frozen=True, gc=False):
+    """A queue that takes nothing new: how many tasks were ready in it, of `most` that may be."""
+
+    queue: str
+    ready: int
+    most: int
+
+
 class Stored(msgspec.Struct, frozen=True, gc=False):
     """What `enqueue` did with one message. `id` is the holder's where a unique key was taken."""
 
@@ -67,9 +75,13 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     too_late: bool = False
     wrong_type: str = ""
     """The list that could not take it, for its key holds something else."""
+    full: Full | None = None
+    """The queue that did not take it."""
 
     def check(self) -> None:
-        """Raise TooLate or BrokerError if it is not stored, and nothing else holds its id or key."""
+        """Raise TooLate, QueueFull or BrokerError if it is not stored, and nothing else holds its id or key."""
+        if self.full is not None:
+            raise QueueFull(self.id, self.full.queue, self.full.ready, self.full.most)
         if self.too_late:
             raise TooLate(
                 f"task {self.id} came after its time and is not stored; to run it still, enqueue it anew"
@@ -99,9 +111,11 @@ def enqueue(
     return Command("enqueue", keys.meta, args, decode, keys.shard)
 
 
-def _stored(envelope: Envelope, answer: int | bytes) -> Stored:
+def _stored(envelope: Envelope, answer: int | bytes | list[int]) -> Stored:
     if answer == 1:
         return Stored(envelope.id, True)
+    if isinstance(answer, list):
+        return Stored(envelope.id, False, full=Full(envelope.list.partition(":")[0], *answer))
     if isinstance(answer, int):
         wrong_type = envelope.list if answer == -2 else ""
         return Stored(envelope.id, False, too_late=answer == -1, wrong_type=wrong_type)

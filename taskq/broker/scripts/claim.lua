@@ -178,7 +178,7 @@ end
 -- Give this queue's share, which has so many lists; true if that leaves work there.
 local function serve(index, lists)
   local from, queue, ready, lengths = index * 10 + queues - 5, ARGV[4 + index], 0, {}
-  if redis.pcall('HGET', P .. 'queues', queue) == 'paused' then return false end
+  if is_paused(redis.pcall('HGET', P .. 'queues', queue)) then return false end
   for j = 0, 9 do
     local length = lists > 0 and redis.pcall('LLEN', ARGV[from + j])
     lengths[j] = type(length) == 'number' and length or 0

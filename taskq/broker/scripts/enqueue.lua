@@ -3,29 +3,42 @@
 --   not_after_ms  Redis time past which an absent id is refused; 0 never
 --   options       '' or `due|expires|keep_ms|switches|key`: instants in ms, relative to now with a leading +;
 --                 switches f = to the front, u = no not_after; key = tail of the unique key, kept keep_ms if given
--- Returns now_ms, then for each message: 1 stored, 0 its id was known, -1 too late, -2 its list has a wrong type, or the id that
---   holds its unique key.
+-- Returns now_ms, then for each message: 1 stored, 0 its id was known, -1 too late, -2 its list has a wrong type, the id that
+--   holds its unique key, or {ready, most}: its queue is full, as many tasks are ready in it as may be.
 -- A repeat finds the record or the message and stores nothing. Its first write is one that a full Redis refuses.
 local not_after = tonumber(ARGV[1])
 local late = not_after > 0 and now > not_after
 
--- Have a queue stand among `queues`, and wake whoever waits for what is `ready` in it.
-local function announce(queue, ready)
-  local state = redis.pcall('HGET', P .. 'queues', queue)
-  if not state then redis.pcall('HSETNX', P .. 'queues', queue, 'on') end
-  if ready then wake(queue, state or 'on') end
-end
-
--- One plain message, as `task.enqueue` sends it: all below does the same, and its tables take half as long again.
+-- One plain message to a queue without a bound, as `task.enqueue` sends it: all below does the same, and its tables take half as
+-- long again.
 if #ARGV == 5 and ARGV[4] == '' then
   local id, list = ARGV[2], ARGV[3]
-  if redis.call('EXISTS', P .. 't:' .. id, P .. 'b:' .. id) > 0 then return { int(now), 0 } end
-  if late then return { int(now), -1 } end
-  if failed(redis.pcall('LLEN', P .. 'q:' .. list)) then return { int(now), -2 } end
-  redis.call('SET', P .. 'b:' .. id, ARGV[5])
-  redis.call('RPUSH', P .. 'q:' .. list, id)
-  announce(queue_of(list), true)
-  return { int(now), 1 }
+  local queue = queue_of(list)
+  local state = redis.pcall('HGET', P .. 'queues', queue)
+  if not state or state == 'on' or state == 'paused' then
+    if redis.call('EXISTS', P .. 't:' .. id, P .. 'b:' .. id) > 0 then return { int(now), 0 } end
+    if late then return { int(now), -1 } end
+    if failed(redis.pcall('LLEN', P .. 'q:' .. list)) then return { int(now), -2 } end
+    redis.call('SET', P .. 'b:' .. id, ARGV[5])
+    redis.call('RPUSH', P .. 'q:' .. list, id)
+    if not state then redis.pcall('HSETNX', P .. 'queues', queue, 'on') end
+    wake(queue, state or 'on')
+    return { int(now), 1 }
+  end
+end
+
+--@include entry
+-- A queue's state, false if nothing is known of it; and if it is bounded, how many tasks are ready in it, and may be.
+local function look_at(queue)
+  local state, declared, set = entry_of(queue)
+  local most = most_of(declared, set)
+  if not most then return state end
+  local ready = 0
+  for priority = 0, 9 do
+    local length = redis.pcall('LLEN', P .. 'q:' .. queue .. ':' .. priority)
+    if type(length) == 'number' then ready = ready + length end
+  end
+  return state, ready, most
 end
 
 local stored, seen, keys = { int(now) }, {}, {}
@@ -52,8 +65,20 @@ local function holder_of(key)
   return record and string.find(record, '^[wbqrp]|') and holder or nil
 end
 
-local values, lists, order, queues, extras, agenda, later_queues = {}, {}, {}, {}, {}, {}, {}
-local queue_by_list = {}
+local values, lists, order, extras, agenda = {}, {}, {}, {}, {}
+local queues, queue_by_list, any_later = {}, {}, false
+local function queue_at(list)
+  local name = queue_of(list)
+  local queue = queues[name]
+  if not queue then
+    queue = {}
+    queue.state, queue.ready, queue.most = look_at(name)
+    queues[name] = queue
+  end
+  queue_by_list[list] = queue
+  return queue
+end
+
 local function put(list, id, front)
   local name = (front and '<' or '>') .. list
   local ids = lists[name]
@@ -77,12 +102,15 @@ for i = 2, #ARGV, 4 do
   local user_given = switches and string.find(switches, 'u', 1, true)
   local holder = key and key ~= '' and holder_of(key)
   local later = due and due > now
+  local queue = queue_by_list[list] or queue_at(list)
   if seen[id] or (not fresh and redis.call('EXISTS', P .. 't:' .. id, P .. 'b:' .. id) > 0) then
     stored[#stored + 1] = 0
   elseif late and not user_given then
     stored[#stored + 1] = -1
   elseif holder then
     stored[#stored + 1] = holder
+  elseif queue.most and queue.ready >= queue.most then
+    stored[#stored + 1] = { queue.ready, queue.most }
   elseif not later and not put(list, id, switches and string.find(switches, 'f', 1, true)) then
     stored[#stored + 1] = -2
   else
@@ -90,9 +118,9 @@ for i = 2, #ARGV, 4 do
     stored[#stored + 1] = 1
     values[#values + 1] = P .. 'b:' .. id
     values[#values + 1] = ARGV[i + 3]
-    local queue = queue_by_list[list] or queue_of(list)
-    queue_by_list[list] = queue
-    queues[queue] = queues[queue] or not later
+    queue.used = true
+    queue.wakes = queue.wakes or not later
+    if queue.most and not later then queue.ready = queue.ready + 1 end
     if options ~= '' then
       local flags = (expires and 'x' or '') .. (key ~= '' and 'k' or '')
       if flags ~= '' then
@@ -102,7 +130,7 @@ for i = 2, #ARGV, 4 do
       if later then
         agenda[#agenda + 1] = int(due)
         agenda[#agenda + 1] = 't:' .. id
-        later_queues[queue] = true
+        queue.later, any_later = true, true
       end
       if flags ~= '' or later then
         values[#values + 1] = P .. 't:' .. id
@@ -135,11 +163,11 @@ end
 for x = 1, #agenda, 1000 do
   redis.pcall('ZADD', AGENDA, unpack(agenda, x, math.min(x + 999, #agenda)))
 end
-if next(later_queues) then
+if any_later then
   -- Whoever sleeps past what is due first now is woken.
   local first = redis.pcall('ZRANGE', AGENDA, 0, 0)
   if not failed(first) and string.sub(first[1] or '', 1, 2) == 't:' and seen[string.sub(first[1], 3)] then
-    for queue in pairs(later_queues) do queues[queue] = true end
+    for _, queue in pairs(queues) do queue.wakes = queue.wakes or queue.later end
   end
 end
 for _, ids in ipairs(order) do
@@ -149,5 +177,8 @@ for _, ids in ipairs(order) do
     redis.call('RPUSH', P .. 'q:' .. ids.list, unpack(ids))
   end
 end
-for queue, ready in pairs(queues) do announce(queue, ready) end
+for name, queue in pairs(queues) do
+  if queue.used and not queue.state then redis.pcall('HSETNX', P .. 'queues', name, 'on') end
+  if queue.wakes then wake(name, queue.state or 'on') end
+end
 return stored

@@ -17,9 +17,14 @@ local function int(number) return string.format('%.0f', number) end
 -- Only a table can carry .err: indexing a number raises.
 local function failed(reply) return type(reply) == 'table' and reply.err end
 
+-- Whether a queue's entry in `queues`, or the state that begins it, has it paused.
+local function is_paused(entry)
+  return entry == 'paused' or type(entry) == 'string' and string.sub(entry, 1, 7) == 'paused|'
+end
+
 -- Leave a token for a process that blocks on `queue`, eight at most, none while it is paused.
-local function wake(queue, state)
-  if (state or redis.pcall('HGET', P .. 'queues', queue)) == 'paused' then return end
+local function wake(queue, entry)
+  if is_paused(entry or redis.pcall('HGET', P .. 'queues', queue)) then return end
   local tokens = P .. 'wake:' .. queue
   local waiting = redis.pcall('LLEN', tokens)
   if type(waiting) == 'number' and waiting < 8 then redis.pcall('RPUSH', tokens, '1') end
