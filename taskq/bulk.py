@@ -135,7 +135,7 @@ def _send_batch(
             stored = yield from app.broker.store([parcel.envelope for parcel in packed])
             answers = [_outcome(parcel, one) for parcel, one in zip(packed, stored, strict=True)]
     except EnqueueUnknown as error:
-        answers = [Enqueued(error=_unknown(parcel, place, error)) for place, parcel in enumerate(packed)]
+        answers = [Enqueued(error=unknown(parcel, place, error)) for place, parcel in enumerate(packed)]
         stopped = BrokerUnavailable(f"not sent, for the batch before got no answer: {error}")
     except BrokerError as error:
         answers = [Enqueued(error=error) for _ in packed]
@@ -171,13 +171,22 @@ def _caused(error: TaskqError, cause: Exception) -> TaskqError:
     return error
 
 
-def _unknown(parcel: Parcel[Any], place: int, error: EnqueueUnknown) -> EnqueueUnknown:
+def unknown(parcel: Parcel[R], place: int, error: EnqueueUnknown) -> EnqueueUnknown:
+    """Make the error of one call of a batch whose fate is unknown; `.retry()` gives a handle or raises such again."""
     again: Callable[[], Sequence[Stored]] = error.retry  # the whole batch, which is harmless
-    unknown = EnqueueUnknown(
+
+    def retry() -> TaskHandle[R]:
+        try:
+            stored = again()
+        except EnqueueUnknown as still:
+            raise unknown(parcel, place, still) from still.__cause__
+        return parcel.confirm(stored[place])
+
+    found = EnqueueUnknown(
         f"task {parcel.envelope.id} may or may not be stored: {error.__cause__}. "
         "error.retry() sends the same again, safely",
         id=parcel.envelope.id,
-        retry=lambda: parcel.confirm(again()[place]),
+        retry=retry,
     )
-    unknown.__cause__ = error.__cause__
-    return unknown
+    found.__cause__ = error.__cause__
+    return found

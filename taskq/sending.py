@@ -12,7 +12,7 @@ import msgspec
 
 from taskq.application import Application
 from taskq.broker.commands.producing import Envelope
-from taskq.bulk import Call, Enqueued, Parcel, send_many
+from taskq.bulk import Call, Enqueued, Parcel, send_many, unknown
 from taskq.clock import Duration
 from taskq.codec import CallCodec
 from taskq.config import check_signing
@@ -70,9 +70,7 @@ class Sender(Generic[P, R]):
         try:
             [stored] = broker.run(broker.store([parcel.envelope]))
         except EnqueueUnknown as error:
-            again = error.retry
-            error.retry = lambda: parcel.confirm(again()[0])
-            raise
+            raise unknown(parcel, 0, error) from error.__cause__
         return parcel.confirm(stored)
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
@@ -89,15 +87,7 @@ class Sender(Generic[P, R]):
         try:
             stored = await broker.astore(parcel.envelope)
         except EnqueueUnknown as error:
-            again = error.retry
-
-            async def retry() -> TaskHandle[R]:
-                import asyncio
-
-                return parcel.confirm((await asyncio.to_thread(again))[0])
-
-            error.retry = retry
-            raise
+            raise _awaited(unknown(parcel, 0, error)) from error.__cause__
         return parcel.confirm(stored)
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
@@ -231,3 +221,19 @@ class Sender(Generic[P, R]):
             return 0
         key = self.given.key
         return random.randrange(shards) if key is None else shard_of(f"{self.name}:{key}", shards)
+
+
+def _awaited(error: EnqueueUnknown) -> EnqueueUnknown:
+    """Have `.retry()` be awaited, also that of the error that it may raise."""
+    again = error.retry
+
+    async def retry() -> Any:
+        import asyncio
+
+        try:
+            return await asyncio.to_thread(again)
+        except EnqueueUnknown as still:
+            raise _awaited(still) from still.__cause__
+
+    error.retry = retry
+    return error

@@ -113,6 +113,36 @@ class TestEnqueue:
         assert handle.id == caught.value.id == sent_by(app).id
         assert handle.created
 
+    def test_a_retry_that_gets_no_answer_either_can_be_retried(self) -> None:
+        app = WiredApp()
+        task = app.task(add)
+        app.wire.replies["enqueue"] = raises(BrokerUnavailable("gone"))
+        with pytest.raises(EnqueueUnknown) as first:
+            task.enqueue(1)
+        with pytest.raises(EnqueueUnknown) as second:
+            first.value.retry()
+        del app.wire.replies["enqueue"]
+
+        handle = second.value.retry()
+
+        assert handle.id == second.value.id == first.value.id
+
+    def test_in_a_loop_a_retry_that_gets_no_answer_either_can_be_awaited(self) -> None:
+        app = WiredApp()
+        task = app.task(add)
+
+        async def main() -> None:
+            app.wire.replies["enqueue"] = raises(BrokerUnavailable("gone"))
+            with pytest.raises(EnqueueUnknown) as first:
+                await task.aenqueue(1)
+            with pytest.raises(EnqueueUnknown) as second:
+                await first.value.retry()
+            del app.wire.replies["enqueue"]
+            handle = await second.value.retry()
+            assert handle.id == second.value.id == first.value.id
+
+        asyncio.run(main())
+
     def test_in_a_loop_the_retry_is_awaited(self) -> None:
         app = WiredApp()
         task = app.task(add)

@@ -108,9 +108,12 @@ class TestEnqueueMany:
 
         errors = [type(outcome.error) for outcome in outcomes]
         assert errors == [type(None)] * 256 + [EnqueueUnknown] * 256 + [BrokerUnavailable] * 488
-        del wire.replies["enqueue"]
         unknown: Any = outcomes[300].error
-        handle = unknown.retry()
+        wire.replies["enqueue"] = raises(BrokerUnavailable("gone"))
+        with pytest.raises(EnqueueUnknown) as still:
+            unknown.retry()
+        del wire.replies["enqueue"]
+        handle = still.value.retry()
         assert handle.id == unknown.id
         assert unknown.id in {sent.id for sent in wire.sent}
 
