@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 import redis
 
-from taskq.broker.keys import PERMANENT
+from taskq.broker.keys import PERMANENT, Keys
 
 WORK = ("held:*", "t:*", "b:*", "u:*", "x:*")
 """Tails of keys that may have no TTL only while there is work: after a test marked `leaves_work`."""
@@ -32,6 +32,14 @@ def ttls_of(client: redis.Redis, namespace: str) -> dict[str, int]:
             pipeline.pttl(key)
         ttls = pipeline.execute()
     return {key.decode(errors="backslashreplace"): int(ttl) for key, ttl in zip(keys, ttls, strict=True)}
+
+
+def leftovers(client: redis.Redis, keys: Keys) -> list[str]:
+    """Give what must not be there once no task is left and no worker runs: leases, holds, keys without TTL."""
+    ttls = ttls_of(client, keys.namespace)
+    found = {key for key in ttls if key.startswith((keys.held(""), keys.prefix + "q:"))}
+    found |= {key for key in (keys.processes, keys.beats, keys.agenda) if key in ttls}
+    return sorted(found | set(leaks(ttls, leaves_work=False)))
 
 
 def forget(client: redis.Redis, namespace: str) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import select
 import socket
 import socketserver
+import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
 from enum import Enum, auto
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +30,8 @@ class Fate(Enum):
     LOSE_COMMAND = auto()
     LOSE_REPLY = auto()
     """The server has done it, and nobody hears of that."""
+    HALF_CLOSE = auto()
+    """As `LOSE_REPLY`, but only the way back is closed: to the server, the client is still there."""
 
 
 def all_pass(_words: Words) -> Fate:
@@ -54,15 +58,45 @@ def nth(name: str, n: int, fate: Fate) -> Callable[[Words], Fate]:
     return judge
 
 
+def at_random(odds: Mapping[str, Mapping[Fate, float]], rng: random.Random) -> Callable[[Words], Fate]:
+    """Give each command of a name in `odds` a fate by these probabilities, drawn from `rng`; all others pass."""
+
+    def judge(words: Words) -> Fate:
+        for name, fates in odds.items():
+            if names(words, name):
+                drawn = rng.random()
+                for fate, probability in fates.items():
+                    drawn -= probability
+                    if drawn < 0:
+                        return fate
+        return Fate.PASS
+
+    return judge
+
+
 class Proxy:
     """Passes commands on one by one, each judged by `judge`, which a test may replace at any time.
 
-    `delay` is the seconds that each reply waits before it is passed back.
+    Args:
+        port: the server's.
+        judge: says what becomes of a command; it may sleep, which delays that command alone.
+        delay: the seconds that each reply waits before it is passed back.
+        reset: whether the client of a connection that is cut sees a reset (RST) in place of its end (FIN).
     """
 
-    def __init__(self, port: int, judge: Callable[[Words], Fate] = all_pass, delay: float = 0.0) -> None:
-        self.judge, self.delay = judge, delay
+    def __init__(
+        self,
+        port: int,
+        judge: Callable[[Words], Fate] = all_pass,
+        delay: float = 0.0,
+        *,
+        reset: bool = False,
+    ) -> None:
+        self.judge, self.delay, self.reset = judge, delay, reset
         self.lost: Counter[Fate] = Counter()
+        self.heals = threading.Event()
+        """Clear while nothing passes."""
+        self.heals.set()
         self._server_port = port
         self._listener = _Listener(("127.0.0.1", 0), _Connection)
         self._listener.proxy = self
@@ -83,6 +117,15 @@ class Proxy:
         self._listener.server_close()
         self._thread.join(5)
 
+    @contextlib.contextmanager
+    def blackhole(self) -> Generator[None]:
+        """Let nothing pass for the body, not even the end of a connection; what was on its way comes afterwards."""
+        self.heals.clear()
+        try:
+            yield
+        finally:
+            self.heals.set()
+
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self._server_port))
 
@@ -91,7 +134,15 @@ class _Listener(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
+    request_queue_size = 128  # after a cut, everyone comes back at once
     proxy: Proxy
+
+    def shutdown_request(self, request: Any) -> None:
+        if self.proxy.reset:
+            request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            request.close()  # without a shutdown before it: that would send a FIN
+        else:
+            super().shutdown_request(request)
 
 
 class _Connection(socketserver.BaseRequestHandler):
@@ -100,12 +151,15 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         with contextlib.suppress(OSError), self.server.proxy.connect() as upstream:
+            upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             commands = hiredis.Reader()
             while data := self.request.recv(65_536):
                 commands.feed(data)
                 while (words := commands.gets()) is not False:
                     if not self._pass_on(words, upstream):
                         return
+            self.server.proxy.heals.wait()
 
     def _pass_on(self, words: Words, upstream: socket.socket) -> bool:
         proxy = self.server.proxy
@@ -113,8 +167,15 @@ class _Connection(socketserver.BaseRequestHandler):
         proxy.lost[fate] += 1
         if fate is Fate.LOSE_COMMAND:
             return False
+        proxy.heals.wait()
         upstream.sendall(_packed(words))
         reply = _reply(upstream, self.request)
+        proxy.heals.wait()
+        if fate is Fate.HALF_CLOSE:
+            self.request.shutdown(socket.SHUT_WR)
+            while self.request.recv(65_536):
+                pass  # the client sends into the void until it closes its side, too
+            return False
         if fate is Fate.LOSE_REPLY or not reply:
             return False
         time.sleep(proxy.delay)

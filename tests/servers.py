@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +69,22 @@ class RedisServer:
         folder: where its data and its log go.
         args: further options, as on redis-server's command line: `"--maxmemory", "50mb"`.
         aof: whether it writes an append-only file. A server without one keeps nothing.
+        environ: variables beside our own, as those of a shim (tests/chaos/shims.py).
     """
 
-    def __init__(self, kind: str, folder: Path, *args: str, aof: bool = True) -> None:
+    def __init__(
+        self,
+        kind: str,
+        folder: Path,
+        *args: str,
+        aof: bool = True,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.kind = kind
         self.folder = folder
         self.args = args
         self.aof = aof
+        self.environ = dict(environ or {})
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._binary = sys.executable if kind == "fake" else find_server(kind)
@@ -120,6 +129,14 @@ class RedisServer:
         self.stop()
         self.start()
 
+    def cut_aof(self, count: int) -> int:
+        """Cut bytes off the end of what it has appended, as a power cut does; it must not run. Gives how many went."""
+        assert not self.running(), "the server writes the file"
+        path = max(self.folder.glob("appendonlydir/*.incr.aof"), key=lambda path: path.stat().st_mtime_ns)
+        size = path.stat().st_size
+        os.truncate(path, max(0, size - count))
+        return min(size, count)
+
     @contextlib.contextmanager
     def frozen(self) -> Generator[None]:
         """Freeze it (SIGSTOP) for the body: connections stay open, nothing answers."""
@@ -143,7 +160,12 @@ class RedisServer:
     def _spawn(self, port: int) -> None:
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command(port), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                self._command(port),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **self.environ},
             )
 
     def _came_up(self, port: int) -> bool:

@@ -16,7 +16,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,11 +25,10 @@ import psutil
 import pytest
 
 from taskq import TaskHandle, TaskQ
-from taskq.broker.keys import PERMANENT
 from taskq.inspector.processes import Process, processes
 from taskq.worker import WorkerConfig
 from tests.apps import ledger
-from tests.leaks import ttls_of
+from tests.leaks import leftovers
 from tests.servers import NoServer, RedisServer
 from tests.support import wait_until
 
@@ -112,7 +110,7 @@ class Worker:
     def __init__(self, config: WorkerConfig, log: Path, environ: dict[str, str]) -> None:
         self.config = config
         self.path = log
-        self._environ = environ
+        self.environ = environ
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -125,12 +123,16 @@ class Worker:
         """The supervisor's."""
         return self.process.pid
 
+    def words(self) -> list[str]:
+        """The command that it is started with."""
+        return [sys.executable, "-c", _RUN, msgspec.json.encode(self.config).decode()]
+
     def start(self) -> None:
         with self.path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _RUN, msgspec.json.encode(self.config).decode()],
+                self.words(),
                 cwd=ROOT,
-                env=self._environ,
+                env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -334,18 +336,8 @@ class Yard:
 
     def leftovers(self) -> list[str]:
         """What must not be there once no task is left and no worker runs: leases, holds, keys without TTL."""
-        keys = self.app.broker.keys[0]
         with self.server.client() as client:
-            ttls = ttls_of(client, self.namespace)
-            found = [key for key in ttls if key.startswith(keys.held(""))]
-            found += [key for key in (keys.processes, keys.beats, keys.agenda) if client.exists(key)]
-            found += [key for key in ttls if key.startswith(keys.prefix + "q:")]
-        found += [key for key, ttl in ttls.items() if ttl == -1 and not _permanent(key.partition("}:")[2])]
-        return sorted(set(found))
-
-
-def _permanent(tail: str) -> bool:
-    return any(fnmatchcase(tail, pattern) for pattern in PERMANENT)
+            return leftovers(client, self.app.broker.keys[0])
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

@@ -1,0 +1,87 @@
+"""What befalls workers: killed, stopped for longer than their lease."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from tests.chaos.checker import Complaint, Findings, percentile
+from tests.chaos.scenario import Scenario
+from tests.chaos.stage import Stage
+
+
+class WorkerKilled(Scenario):
+    """T01: processes die one by one, and now and then a whole host, which is replaced.
+
+    A process that dies is seen by its supervisor, so its tasks are back at once; who dies with the supervisor is
+    missed after a lease of 2 s and two sweeps of 0.33 s by others.
+    """
+
+    id = "T01"
+    fault = "SIGKILL of random processes and whole hosts"
+    control = "ack_before_run"
+    shows = ("lost",)
+
+    def play(self, stage: Stage) -> None:
+        self.kills = 0
+        stage.steady(hosts=2)
+        for _ in stage.at_random(0.5, 2.0):
+            host = stage.rng.choice(stage.hosts)
+            self.kills += 1
+            if stage.rng.random() < 0.3:
+                stage.kill_host(host)
+                stage.host(wait=False)
+            else:
+                stage.kill_child(host)
+
+    def judge(self, stage: Stage, found: Findings) -> Iterator[Complaint]:
+        if not found.recovered:
+            yield Complaint("idle", "nothing that ran was killed: it shows nothing")
+        if (child := percentile(found.recovered_s.get("child", []), 0.99)) > 2.0:
+            yield Complaint("slow", f"the tasks of a killed process were back after {child:.1f} s")
+        if (host := percentile(found.recovered_s.get("host", []), 0.99)) > 4.0:
+            yield Complaint("slow", f"the tasks of a killed host were back after {host:.1f} s")
+        slots = 2 * 4
+        if found.duplicates > (most := self.kills * slots):
+            yield Complaint("repeats", f"{found.duplicates} starts were repeated, {most} at most were killed")
+
+    def figures(self, stage: Stage, found: Findings) -> dict[str, str]:
+        child, host = (percentile(found.recovered_s.get(word, []), 0.99) for word in ("child", "host"))
+        return {"kills": str(self.kills), "child_p99": f"{child:.2f}s", "host_p99": f"{host:.2f}s"}
+
+
+class WorkerStopped(Scenario):
+    """T02: a worker stands still for longer than its lease, twice, and goes on: its tasks are others' by then.
+
+    It may still run what it had begun, beside the one who took it over. It must commit nothing of that.
+    """
+
+    id = "T02"
+    fault = "SIGSTOP of a worker for 2.5 leases, then SIGCONT"
+    control = "settle_without_fence"
+    shows = ("stale", "double", "changed")
+
+    def play(self, stage: Stage) -> None:
+        hosts = [stage.host(processes=4, concurrency=2, wait=False) for _ in range(2)]
+        for host in hosts:
+            stage.wait_ready(host)
+        # Few, so that an idle process takes them over at once, and long, so that they still run when their first owner
+        # wakes, ends its own runs, and would commit them.
+        stage.produce(rate=2, args=[4_000])
+        stage.wait_starts(6)
+        end = time.monotonic() + stage.seconds
+        while time.monotonic() < end:
+            with stage.paused(stage.rng.choice(hosts)):
+                time.sleep(5.0)
+            time.sleep(stage.rng.uniform(0.5, 1.5))
+
+    def judge(self, stage: Stage, found: Findings) -> Iterator[Complaint]:
+        if not found.overlaps:
+            yield Complaint("idle", "no task was taken over while its first owner had it: it shows nothing")
+        if found.refused < len(found.overlaps):
+            yield Complaint(
+                "taken", f"{len(found.overlaps)} ran twice, {found.refused} outcomes were refused"
+            )
+
+    def figures(self, stage: Stage, found: Findings) -> dict[str, str]:
+        return {"refused": str(found.refused)}

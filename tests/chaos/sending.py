@@ -1,0 +1,34 @@
+"""Enqueueing with the outcome written down: what a caller was told, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from taskq import EnqueueUnknown, TaskqError
+from taskq.sending import Sender
+from tests.chaos import ledger
+
+
+def send(sender: Sender[..., Any], *args: Any, delay_s: float = 0.0, patience_s: float = 20.0) -> str | None:
+    """Enqueue one call, and repeat it while its outcome is unknown; gives its id, None if it was refused."""
+    due = f"{time.monotonic_ns() + round(delay_s * 1e9)}" if delay_s else "-"
+    if delay_s:
+        sender = sender.using(delay=delay_s)
+    give_up = time.monotonic() + patience_s
+    attempt = sender.enqueue
+    try:
+        while True:
+            try:
+                handle = attempt(*args)
+            except EnqueueUnknown as error:
+                ledger.write("unknown", error.id)
+                attempt, args = error.retry, ()
+                if time.monotonic() > give_up:
+                    return None
+            else:
+                ledger.write("accept", handle.id, word=due)
+                return str(handle.id)
+    except TaskqError as error:
+        ledger.write("reject", "-", word=type(error).__name__)
+        return None
