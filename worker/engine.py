@@ -72,6 +72,8 @@ class Engine:
         """True once a claim gave nothing, until there is a reason to look again."""
         self._due = 0.0
         """When (monotonic) the agenda's next entry falls due; 0 for never."""
+        self._token_of = ""
+        """The queue of a token that this process took, until a claim has come to that queue."""
         holdings.revoked = testimony.revoked()
         self._turned = time.monotonic()
         self._stood_still = False
@@ -132,7 +134,7 @@ class Engine:
         assert self._link.blocking is not None
         self._selector.register(self._link.blocking, selectors.EVENT_READ, self._token)
         if self._life.process:
-            while not self._end_seq() and not self._finished():
+            while not self._ask(self._life.end_seq()) and not self._finished():
                 pass  # until then, a claim that the lost connection left at the server may give a task to nobody
         else:
             self._begin_life()
@@ -142,6 +144,7 @@ class Engine:
         if self._link.blocking is not None:
             self._selector.unregister(self._link.blocking)
         self._link.close()
+        self._token_of = ""
 
     def _begin_life(self) -> None:
         if self._life.process:
@@ -153,7 +156,7 @@ class Engine:
         self._channel.send(kind="born", process=self._life.process)
 
     def _finished(self) -> bool:
-        done = self._holdings.empty and not self._chores
+        done = self._holdings.empty and not self._chores and not self._token_of
         return self._stopping and (done or time.monotonic() > self._deadline + _LAST_WORDS_S)
 
     def _turn(self) -> None:
@@ -177,6 +180,9 @@ class Engine:
         room = holdings.room() if looks and not self._stopping else 0
         if holdings.sent or self._chores or room > 0 or self._life.must_beat(self._testimony, now):
             self._exchange(room, now)
+        elif self._token_of:  # no slot is free, or it stops
+            self._pass_on()
+            self._empty = True
         elif not self._finished():
             self._sleep(now)
         self._ledger.say()
@@ -198,6 +204,22 @@ class Engine:
                 return  # what stands behind it is asked again: each command is idempotent
             handle(reply)
             self._chores = [chore for chore in self._chores if chore[0] is not command]
+        if self._token_of:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Leave a token to a neighbour, if there is work: no claim of this process came to its queue."""
+        if self._ask(self._life.pass_on(self._token_of)):
+            self._token_of = ""
+
+    def _ask(self, nothing: Command[Batch]) -> bool:
+        """Send a claim of nothing; True if it gave nothing, and did not repeat one that gave something."""
+        (reply,) = self._link.exchange([nothing])
+        if isinstance(reply, Fault):
+            self._failed(reply)
+            return False
+        self._claimed(reply, wanted=self._holdings.room() > 0)
+        return not (isinstance(reply, Batch) and reply.tasks)
 
     def _failed(self, fault: Fault) -> None:
         if fault.broken:
@@ -217,7 +239,12 @@ class Engine:
 
     def _looked(self, batch: Batch | Exception, *, settles: bool) -> None:
         self._claimed(batch)
-        if self._burst and isinstance(batch, Batch) and not batch.tasks and self._holdings.empty:
+        if not isinstance(batch, Batch):
+            return
+        self._empty = not batch.tasks
+        if self._token_of and batch.came_to(self._token_of):
+            self._token_of = ""
+        if self._burst and self._empty and not batch.left and self._holdings.empty:
             self._empty = not settles  # a settle whose script had to be loaded was done after the claim
             if not settles:
                 self.stop()
@@ -232,11 +259,10 @@ class Engine:
         now = time.monotonic()
         self._namespace.hear(batch.now_ms)
         self._due = now + (batch.due_ms + 1) / 1_000 if batch.due_ms is not None else 0.0
-        self._empty = not batch.tasks
         if batch.tasks:
             self._given(batch, wanted)
-            return
-        self._life.claimed(False)
+        else:
+            self._life.claimed(False)
 
     def _given(self, batch: Batch, wanted: bool) -> None:
         self._life.claimed(True)
@@ -356,30 +382,18 @@ class Engine:
     def _token(self) -> None:
         self._notice_gaps(time.monotonic())
         token, batch = self._link.token()
-        self._empty = False
-        free = not self._stopping and self._holdings.room() > 0
+        self._empty, self._token_of = False, token or ""
         if self._life.woken() and isinstance(batch, Batch) and batch.tasks:
-            wanted = free and not self._stood_still
+            wanted = not self._stopping and self._holdings.room() > 0 and not self._stood_still
             if wanted and any(claimed.expires for claimed in batch.tasks):
                 return  # the reply may have lain here for long: the next claim, a repeat, knows what time it is
             self._given(batch, wanted)
             self._handed_over = not self._chores
             self._empty = wanted and not batch.more and not self._burst  # what comes later leaves a token
+            if batch.came_to(self._token_of):
+                self._token_of = ""
         elif token is None:
             self._rest(0.5)  # a key of a wrong type, maybe: a sweep moves it aside
-        elif token and not free:
-            # No slot is free, or it stops: a claim of nothing leaves the token to a neighbour, if there is work.
-            self._end_seq()
-            self._empty = True
-
-    def _end_seq(self) -> bool:
-        (reply,) = self._link.exchange([self._life.end_seq()])
-        if isinstance(reply, Fault):
-            self._failed(reply)
-            return False
-        # It has tasks if it repeats a claim that gave some.
-        self._claimed(reply, wanted=self._holdings.room() > 0)
-        return True
 
 
 def _nothing(_reply: Any) -> None:

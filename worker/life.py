@@ -93,6 +93,11 @@ class Life:
         self._behind = 0
         return self.claim(0)
 
+    def pass_on(self, queue: str) -> Command[Batch]:
+        """As `end_seq`, and leave a token for `queue` if it has work; not so if it takes something."""
+        self._behind = 0
+        return working.claim(self.keys, self.process, self._seq, 0, working.claim_words(self.keys, (queue,)))
+
     def settle(self, outcomes: Sequence[Outcome7]) -> Command[list[Answer]]:
         """Commit outcomes."""
         return working.settle(self.keys, self.process, outcomes)

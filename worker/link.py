@@ -25,7 +25,8 @@ class Link:
 
     def __init__(self, url: ServerURL, keys: Keys, queues: Sequence[str]) -> None:
         self._url = url
-        self._wake = [keys.wake(queue) for queue in queues]
+        self._queues = {keys.wake(queue).encode(): queue for queue in queues}
+        """Queue by the key of its tokens."""
         self._commands: Connection | None = None
         self._behind: Command[Any] | None = None
         self.blocking: Connection | None = None
@@ -111,7 +112,7 @@ class Link:
         assert self.blocking is not None
         words: list[Sequence[Argument]] = []
         if not self.blocked:
-            words.append(("BLPOP", *self._wake, round(BLOCK_S * random.uniform(0.8, 1.2), 2)))
+            words.append(("BLPOP", *self._queues, round(BLOCK_S * random.uniform(0.8, 1.2), 2)))
             self.blocked = True
         if behind is not None:
             words.append(behind.words())
@@ -124,8 +125,8 @@ class Link:
         """True while a command stands behind the BLPOP."""
         return self._behind is not None
 
-    def token(self) -> tuple[bool | None, Any]:
-        """Read the replies to `block`: True for a token, False if its time was over; and to what stood behind.
+    def token(self) -> tuple[str | None, Any]:
+        """Read the replies to `block`: the queue whose token it is, '' if its time was over; and to what stood behind.
 
         None in place of one that was refused, or not asked for: who asks again learns why.
         """
@@ -136,7 +137,9 @@ class Link:
         if behind is not None:
             self._behind, reply = None, self.blocking.read_or_error()
             reply = None if isinstance(reply, Refusal) else _decoded(behind, reply)
-        return None if isinstance(token, Refusal) else token is not None, reply
+        if isinstance(token, Refusal):
+            return None, reply
+        return "" if token is None else self._queues[token[0]], reply
 
 
 def _decoded(command: Command[Any], reply: Any) -> Any:

@@ -124,6 +124,24 @@ def test_left_work_leaves_one_token_and_an_empty_queue_none(lab: Lab) -> None:
     assert lab.tokens() == 0
 
 
+def test_a_claim_tells_to_which_queues_it_came(lab: Lab) -> None:
+    """What it came to was given, or has a token; of the others it knows nothing."""
+    queues = ("a", "b", "c")
+    lab.hello("p", queues=queues)
+    lab.enqueue("a1", "a2", "a3", list="a:5")
+    lab.enqueue("b1", list="b:9")
+    lab.enqueue("c1", list="c:0")
+    came: list[str] = []
+    for _ in range(3):
+        lab.forget_tokens(*queues)
+        batch = lab.claim("p", queues=queues)
+        some = "".join(queue for queue in queues if batch.came_to(queue))
+        came.append(some)
+        assert all(lab.tokens(queue) or not lab.ready(f"{queue}:{p}") for queue in some for p in (0, 5, 9))
+
+    assert came == ["a", "abc", "abc"]
+
+
 def test_a_claim_of_nothing_leaves_a_token_only_if_work_is_ready(lab: Lab) -> None:
     lab.hello("p")
     assert lab.claim("p", 0).tasks == []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
+from taskq import TaskQ
+from taskq.broker.commands import operating
 from taskq.broker.connect import parse_url
 from taskq.record import State
 from taskq.worker import testimony
@@ -20,63 +22,131 @@ from taskq.worker.life import Life
 from taskq.worker.link import Link
 from taskq.worker.prefetch import Prefetch
 from taskq.worker.timeouts import Timeouts
-from taskq.worker.verdict import Judge, Verdict
+from taskq.worker.verdict import Judge
 from tests.engine import HOUR_MS, LEASE_MS, Lab
+from tests.jobs import FakeRunner
 from tests.servers import RedisServer
 from tests.support import wait_until
+from tests.workers import steadily
 
 
-class Nowhere:
-    """A runner that runs nothing."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[Job] = deque()
+class Endless(FakeRunner):
+    """Starts what it is given, and ends nothing."""
 
     def offer(self, jobs: Sequence[Job]) -> None:
-        self.waiting.extend(jobs)
+        super().offer(jobs)
+        for _ in jobs:
+            self.begin(time.monotonic())
 
-    def nudge(self) -> None: ...
 
-    def running(self) -> list[Job]:
-        return []
+class Rig:
+    """An engine in a thread of this process. Its tasks are those of `app`, and do not end."""
 
-    def interrupt(self, job: Job, error: type[BaseException]) -> None: ...
+    def __init__(self, lab: Lab, server: RedisServer, queues: Sequence[str], concurrency: int) -> None:
+        self.app = TaskQ("tests")
+        self.app.use(lab.broker)
+        self.work = self.app.task(lambda: None, name="tests.work")
+        self.life = Life(lab.keys, lease_ms=LEASE_MS, queues=queues, weights=(), tasks={}, info=b"")
+        self.link = Link(parse_url(server.url), lab.keys, queues)
+        self.runner = Endless()
+        self.ours, self.theirs = Channel.pair()
+        ledger, self.judge = Ledger(False), Judge(HOUR_MS, HOUR_MS, HOUR_MS)
+        holdings, timeouts = Holdings(Prefetch(concurrency), ledger), Timeouts(self.runner, self.runner)
+        holdings.attach(self.runner, self.runner, timeouts, lambda _job, _verdict: None)
+        self.engine = Engine(
+            link=self.link,
+            namespace=lab.broker.namespace,
+            life=self.life,
+            intake=Intake(self.app.tasks, self.judge),
+            holdings=holdings,
+            timeouts=timeouts,
+            testimony=testimony.Testimony(1),
+            channel=self.theirs,
+            ledger=ledger,
+            grace_s=1,
+            burst=False,
+        )
 
-    def tell(self, job: Job, verdict: Verdict) -> None: ...
+    @contextmanager
+    def running(self) -> Generator[None]:
+        thread = threading.Thread(target=self.engine.run, args=(lambda: None, lambda: None))
+        thread.start()
+        try:
+            yield
+        finally:
+            self.engine.stop(time.monotonic())
+            thread.join()
+            for end in (self.ours, self.theirs):
+                end.close()
+
+    def wait_idle(self) -> None:
+        wait_until(lambda: self.link.followed, message="the engine to wait for a token")
+
+    def store_silently(self, lab: Lab, queue: str, count: int) -> None:
+        """Store tasks whose token is gone already."""
+        lab.call(operating.pause(lab.keys, queue))
+        for _ in range(count):
+            self.work.using(queue=queue).enqueue()
+        lab.redis("HSET", lab.keys.queues, queue, "on")
+        assert lab.tokens(queue) == 0
+
+    def end_one(self) -> None:
+        """End one of its tasks."""
+        job = self.runner.now[0]
+        self.runner.end(job, lambda: self.engine.submit(job, self.judge.succeeded(job, None, 0, 0.0)))
+
+    def holds(self, *queues: str) -> bool:
+        """True if it runs one task of each of these queues, and no other."""
+        return sorted(job.message.queue for job in self.runner.now) == sorted(queues)
 
 
 def test_what_a_lost_reply_had_given_goes_back_where_no_slot_is_free(lab: Lab, server: RedisServer) -> None:
     lab.enqueue("a")
-    life = Life(lab.keys, lease_ms=LEASE_MS, queues=["default"], weights=(), tasks={}, info=b"")
-    link = Link(parse_url(server.url), lab.keys, ["default"])
-    link.open()
-    link.run(life.begin())
-    link.exchange([life.claim(5)])  # nobody reads the reply: the next claim has the same seq
-    link.close()
-    nowhere, judge, ledger = Nowhere(), Judge(0, 0, HOUR_MS), Ledger(False)
-    holdings, timeouts = Holdings(Prefetch(0), ledger), Timeouts(nowhere, nowhere)
-    holdings.attach(nowhere, nowhere, timeouts, nowhere.tell)
-    ours, theirs = Channel.pair()
-    engine = Engine(
-        link=link,
-        namespace=lab.broker.namespace,
-        life=life,
-        intake=Intake({}, judge),
-        holdings=holdings,
-        timeouts=timeouts,
-        testimony=testimony.Testimony(1),
-        channel=theirs,
-        ledger=ledger,
-        grace_s=1,
-        burst=False,
-    )
-    thread = threading.Thread(target=engine.run, args=(lambda: None, lambda: None))
-    thread.start()
-    try:
+    rig = Rig(lab, server, ["default"], 0)
+    rig.link.open()
+    rig.link.run(rig.life.begin())
+    rig.link.exchange([rig.life.claim(5)])  # nobody reads the reply: the next claim has the same seq
+    rig.link.close()
+    with rig.running():
         wait_until(lambda: lab.state("a") is State.QUEUED)
         assert lab.ready() == ["a"]
-    finally:
-        engine.stop(time.monotonic())
-        thread.join()
-        for end in (ours, theirs):
-            end.close()
+
+
+def test_the_token_of_a_later_queue_is_left_to_a_neighbour_by_who_was_given_another(
+    lab: Lab, server: RedisServer
+) -> None:
+    rig = Rig(lab, server, ["a", "b"], 1)
+    with rig.running():
+        rig.wait_idle()
+        rig.store_silently(lab, "a", 2)
+        rig.work.using(queue="b").enqueue()
+
+        wait_until(lambda: rig.holds("a"))
+        wait_until(lambda: lab.tokens("b") == 1, timeout=1)
+        assert lab.tokens("a") == 1
+
+
+def test_and_by_who_stops(lab: Lab, server: RedisServer) -> None:
+    rig = Rig(lab, server, ["a", "b"], 2)
+    with rig.running():
+        rig.wait_idle()
+        rig.work.using(queue="b").enqueue()
+        wait_until(lambda: rig.holds("b") and rig.link.blocked)
+        rig.engine.stop(time.monotonic() + 10)
+        rig.store_silently(lab, "a", 2)
+        rig.work.using(queue="b").enqueue()
+
+        wait_until(lambda: not rig.link.blocked)
+        wait_until(lambda: lab.tokens("b") == 1, timeout=1)
+        rig.end_one()
+
+
+def test_a_token_without_work_is_left_to_nobody(lab: Lab, server: RedisServer) -> None:
+    rig = Rig(lab, server, ["a", "b"], 1)
+    with rig.running():
+        rig.wait_idle()
+        rig.store_silently(lab, "a", 2)
+        lab.redis("RPUSH", lab.keys.wake("b"), "1")
+
+        wait_until(lambda: rig.holds("a"))
+        steadily(lambda: lab.tokens("b") == 0, 0.2, "there is a token of b, and no work")

@@ -114,13 +114,23 @@ def parse_rest(rest: bytes) -> Rest:
 class Batch:
     """A claim's reply. `now_ms` is Redis time, `due_ms` the time to the agenda's next entry, None without one.
 
-    `more` is False if no work is ready any more in the queues that it looked at, and nothing falls due within 10 s.
+    `left` is True if ready work was left, in the last queue that it looked at, or may have been.
     """
 
     now_ms: int
-    more: bool
+    left: bool
     due_ms: int | None
     tasks: list[Claimed]
+
+    @property
+    def more(self) -> bool:
+        """False if no work is ready any more in the queues of this claim, and nothing falls due within 10 s."""
+        return self.left or (self.due_ms is not None and self.due_ms < 10_000)
+
+    def came_to(self, queue: str) -> bool:
+        """True if it looked at this queue: what is ready there was given, or has a token."""
+        of_queue = f"|{queue}:".encode()
+        return not self.left or any(of_queue in claimed.rest for claimed in self.tasks)
 
 
 class ClaimRefused(Exception):

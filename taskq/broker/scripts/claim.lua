@@ -1,12 +1,12 @@
 -- claim: file what fell due, then give a process ready tasks.
 -- KEYS[1] meta   ARGV process, seq, limit, n, queue 1 … queue n, then ten list keys a queue, priority 9 first
--- Returns {'ok', now_ms, more, due_ms, id, g, rest, message, id, g, rest, message, …}; rest is `f|c|flags|queue:priority|expires_ms`,
---   more 1 if work is ready that was not given, or may be, or falls due within 10 s; due_ms the time to the next entry of the
+-- Returns {'ok', now_ms, left, due_ms, id, g, rest, message, id, g, rest, message, …}; rest is `f|c|flags|queue:priority|expires_ms`,
+--   left 1 if ready work is left (a repeat: or may be), with a token in its queue; due_ms the time to the next entry of the
 --   agenda or -1; {'refused'}: no valid lease; {'stale'}: a lower seq than the last.
 -- A repeat (same seq) returns what still runs of that batch with that g. Its first write frees: a full Redis lets it through.
 -- Gives up to 1 MB of messages, or one that is larger: to copy more would hold up everyone else.
--- A limit of 0 gives nothing, but leaves a token if work is ready: for a process that took one and has no slot. It uses
---   its seq up, so that a claim of the same seq that waits behind a BLPOP of a lost connection gives nothing later.
+-- A limit of 0 gives nothing, but leaves a token if work is ready: for a process that took one and has no use for it. It
+--   uses its seq up, so that a claim of the same seq that waits behind a BLPOP of a lost connection gives nothing later.
 --@include ending
 local process, seq, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local HELD = P .. 'held:' .. process
@@ -231,5 +231,5 @@ if left then
   if #holds == 0 then redis.call('HDEL', HELD, '') end
   wake(left, 'on')
 end
-reply[3] = (left or reply[4] >= 0 and reply[4] < 10000) and 1 or 0
+reply[3] = left and 1 or 0
 return reply
