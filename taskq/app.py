@@ -290,9 +290,8 @@ class TaskQ(Submitting):
         """Find the queue that workers have registered for a task; `default` if they have not."""
         queue, until = self._queues.get(task, ("", 0.0))
         if time.monotonic() >= until:
-            keys = self.broker.keys[0]
-            found = yield reading.read(keys, "HGET", keys.tasks, task)
-            queue = found.decode().split("|")[0] if found else "default"
+            registered = yield reading.registered_queue(self.broker.keys[0], task)
+            queue = registered or "default"
             self._queues[task] = (queue, time.monotonic() + _QUEUE_CACHE_S)
         return queue
 

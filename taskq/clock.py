@@ -18,7 +18,12 @@ Duration = int | float | str | timedelta
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_LONGEST_MS = 100 * 365 * 86_400_000
+_LONGEST_TEXT = 200
+LONGEST_MS = 100 * 365 * 86_400_000
+"""The longest duration that is accepted, from people and from messages: 100 years."""
+
+LATEST_MS = 253_402_300_799_999
+"""The last instant that is accepted: the end of the year 9999, as `datetime` has it."""
 
 
 def to_ms(value: Duration) -> int:
@@ -38,13 +43,15 @@ def to_ms(value: Duration) -> int:
         ms = _parse(value)
     else:
         raise TypeError(f"{value!r}: {_EXPECTED}")
-    if not 0 <= ms <= _LONGEST_MS:
+    if not 0 <= ms <= LONGEST_MS:
         raise ValueError(f"{value!r} is not between 0 and 100 years")
     return round(ms)
 
 
 def _parse(text: str) -> float:
     compact = text.strip().replace(" ", "")
+    if len(compact) > _LONGEST_TEXT:  # the pattern takes the square of its length
+        raise ValueError(f"{text[:_LONGEST_TEXT]!r}…: {_EXPECTED}")
     parts = _PART.findall(compact)
     if not parts or "".join(number + unit for number, unit in parts) != compact:
         raise ValueError(f"{text!r}: {_EXPECTED}")

@@ -199,9 +199,8 @@ class TaskHandle(Generic[R]):
         if record is not None and record.state is State.SCHEDULED:
             keys = self.app.broker.keys_of(self.id)
             due = yield reading.read(keys, "ZSCORE", keys.agenda, f"t:{self.id}")
-        return describe(
-            self.id, record, message, self.codec, self.app.frames, None if due is None else int(float(due))
-        )
+        due_ms = None if due is None else float(due)
+        return describe(self.id, record, message, self.codec, self.app.frames, due_ms)
 
     def _cancel(self) -> Steps[State]:
         ttl_ms = self.app.config.record_ttl_ms()

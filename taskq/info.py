@@ -60,7 +60,7 @@ def describe(
     message: bytes | None,
     codec: CallCodec,
     frames: FrameCodec,
-    due_ms: int | None = None,
+    due_ms: float | None = None,
 ) -> TaskInfo:
     """Put together what is known. Without a record the task is queued and was never claimed."""
     facts: dict[str, Any] = {} if message is None else _of_message(message, codec)
@@ -124,5 +124,8 @@ def _of_end(record: Record) -> dict[str, Any]:
     return facts
 
 
-def _instant(ms: int | None) -> datetime | None:
-    return datetime.fromtimestamp(ms / 1_000, UTC) if ms else None
+def _instant(ms: float | None) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(ms / 1_000, UTC) if ms else None
+    except (ValueError, OverflowError):  # a score of the agenda may be any number
+        return None

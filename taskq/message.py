@@ -6,11 +6,20 @@ task; unknown map fields are ignored, so that releases can run side by side.
 
 from __future__ import annotations
 
-import msgspec
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta
+
+from taskq.clock import LATEST_MS, LONGEST_MS
 from taskq.errors import BadMessage, BadSignature, PayloadMismatch
 from taskq.frame import PLAIN, FrameCodec, beginning, unchecked
 from taskq.payloads import Aside, Payloads, Reference
+
+# What `using()` accepts, held against what arrives, too: Redis refuses a longer TTL half-way through a settle, and a
+# runner that cannot note a timeout is a thread less.
+Span = Annotated[int, Meta(ge=0, le=LONGEST_MS)]
+Count = Annotated[int, Meta(ge=0, lt=1 << 31)]
 
 
 class Message(
@@ -44,14 +53,14 @@ class Message(
 
     task: str
     queue: str = "default"
-    priority: int = 5
+    priority: Annotated[int, Meta(ge=0, le=9)] = 5
     args: bytes = b""
     kwargs: bytes = b""
-    created_ms: int = 0
-    max_retries: int | None = None
-    timeout_ms: int | None = None
+    created_ms: Annotated[int, Meta(ge=0, le=LATEST_MS)] = 0
+    max_retries: Count | None = None
+    timeout_ms: Span | None = None
     """0: no limit."""
-    result_ttl_ms: int | None = None
+    result_ttl_ms: Span | None = None
     headers: dict[str, str] | None = None
     tags: list[str] | None = None
     secrets: list[int | str] | None = None

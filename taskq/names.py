@@ -62,6 +62,22 @@ def check_id(value: str) -> str:
     return _checked(_ID, "the id", value, "1 to 200 letters, digits, '_', '.', ':', '@' or '-'")
 
 
+def is_id(value: str) -> bool:
+    """True if `value` may be a task's id."""
+    try:
+        return bool(check_id(value))
+    except BadName:
+        return False
+
+
+def is_name(value: str) -> bool:
+    """True if `value` may be a queue's name."""
+    try:
+        return bool(check_name("the queue", value))
+    except BadName:
+        return False
+
+
 def _base32(value: int, characters: int) -> str:
     pairs: list[str] = []
     for _ in range(characters // 2):

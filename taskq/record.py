@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
+from taskq.clock import LATEST_MS
 from taskq.errors import BadMessage
 from taskq.frame import FRAME_VERSION, OFFLOADED, PLAIN, FrameCodec, beginning, unchecked
 from taskq.payloads import Reference
@@ -80,7 +83,7 @@ class Outcome(
     from 1. `secrets` are the app's own patterns for names that are not shown in the result (`taskq.redaction.Marks`).
     """
 
-    started_ms: int = 0
+    started_ms: Annotated[int, Meta(ge=0, le=LATEST_MS)] = 0
     took_ms: float = 0.0
     attempt: int = 1
     result: bytes | None = None

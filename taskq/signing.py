@@ -115,7 +115,8 @@ def is_key_id(id: str) -> bool:
 def _checked(id: str, secret: str | bytes) -> bytes:
     if not isinstance(secret, (str, bytes)):
         raise ConfigurationError(f"the secret of signing key {id!r} is neither text nor bytes; {_HOW}")
-    data = secret.encode() if isinstance(secret, str) else bytes(secret)
+    # A variable may hold bytes that are no text: they come as lone surrogates, and go as they came.
+    data = secret.encode("utf-8", "surrogateescape") if isinstance(secret, str) else bytes(secret)
     if len(data) < _SHORTEST:
         raise ConfigurationError(
             f"the secret of signing key {id!r} has {len(data)} bytes; {_SHORTEST} random ones are the least: {_HOW}"

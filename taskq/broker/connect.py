@@ -146,7 +146,8 @@ def _read_options(url: str, scheme: str, query: str) -> dict[str, str]:
             raise _refused(url, f"{name} goes with rediss:// only")
         if name not in allowed:
             # What looks like an option may be half of a password.
-            shown = f"the option {name!r}" if name.isidentifier() and "@" not in query else "an option"
+            plain = name.isidentifier() and options[name] and "@" not in query
+            shown = f"the option {name!r}" if plain else "an option"
             raise _refused(url, f"{shown} is unknown; a URL may have {', '.join(allowed)}")
     if "ssl_cert_reqs" in options:
         # Celery's form is ssl_cert_reqs=CERT_NONE.

@@ -32,13 +32,22 @@ def project_table() -> dict[str, Any]:
     path = Path(FILE)
     if not path.is_file():
         return {}
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{FILE} cannot be read: {error}") from error
+    return table_of(text)
+
+
+def table_of(text: str) -> dict[str, Any]:
+    """As `project_table`, of the file's text."""
     import tomllib
 
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        tool = tomllib.loads(text).get("tool", {})
+        return _spelled(cast("dict[str, Any]", tool).get("taskq", {})) if isinstance(tool, dict) else {}
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{FILE} cannot be read: {error}") from error
-    return _spelled(content.get("tool", {}).get("taskq", {}))
 
 
 def _spelled(value: Any) -> dict[str, Any]:

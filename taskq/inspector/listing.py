@@ -14,8 +14,9 @@ from taskq.broker.keys import PRIORITIES, Keys
 from taskq.errors import BadMessage, ConfigurationError
 from taskq.frame import NO_KEYS, FrameCodec
 from taskq.inspector.places import Agenda, DeadLetters, Held, Parked, Place, ReadyList, Recent, Sighting
-from taskq.inspector.scan import Budget, hash_pairs, is_name, pairs_of, tails, tolerant
+from taskq.inspector.scan import Budget, hash_pairs, pairs_of, tails, tolerant
 from taskq.message import Message, decode_message, message_signature
+from taskq.names import is_name
 from taskq.record import Outcome, Record, RemoteError, State, parse_record
 
 STATES = (

@@ -16,7 +16,8 @@ from taskq.broker.commands import working
 from taskq.broker.commands.reading import read
 from taskq.broker.keys import Keys
 from taskq.errors import BadMessage
-from taskq.inspector.scan import Budget, is_id, records_of, tails_page, tolerant
+from taskq.inspector.scan import Budget, records_of, tails_page, tolerant
+from taskq.names import is_id
 from taskq.record import Record, State, parse_record
 
 _AT_ONCE = 500

@@ -13,8 +13,9 @@ from taskq.broker.commands.reading import read
 from taskq.broker.keys import PRIORITIES, Keys
 from taskq.errors import BadMessage
 from taskq.inspector.listing import Filter, places_of
-from taskq.inspector.scan import Budget, hash_pairs, is_name, pairs_of, records_of, redis_now_ms, tolerant
+from taskq.inspector.scan import Budget, hash_pairs, pairs_of, records_of, redis_now_ms, tolerant
 from taskq.message import decode_message
+from taskq.names import is_name
 from taskq.record import State, parse_record
 
 _COUNTED = (State.RUNNING, State.SCHEDULED, State.PARKED)

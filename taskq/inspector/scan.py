@@ -9,8 +9,8 @@ from typing import TypeVar
 from taskq.broker.command import Command, Steps, text
 from taskq.broker.commands.reading import lookup, read
 from taskq.broker.keys import Keys
-from taskq.errors import BadName, BrokerError
-from taskq.names import check_id, check_name
+from taskq.errors import BrokerError
+from taskq.names import is_id
 
 T = TypeVar("T")
 
@@ -91,22 +91,6 @@ def records_of(keys: Keys, ids: Sequence[str]) -> Steps[dict[str, bytes | None]]
         return {}
     records: list[bytes | None] = yield read(keys, "MGET", *map(keys.record, good))
     return dict(zip(good, records, strict=True))
-
-
-def is_id(value: str) -> bool:
-    """True if `value` may be a task's id."""
-    try:
-        return bool(check_id(value))
-    except BadName:
-        return False
-
-
-def is_name(value: str) -> bool:
-    """True if `value` may be a queue's name."""
-    try:
-        return bool(check_name("the queue", value))
-    except BadName:
-        return False
 
 
 def hash_pairs(keys: Keys, key: str, budget: Budget) -> Steps[list[tuple[bytes, bytes]]]:

@@ -84,7 +84,10 @@ def open_store(url: str, namespace: str) -> PayloadStore:
 
 def _parse(url: str) -> tuple[str, str, dict[str, str]]:
     """Give bucket, path and options; the bucket is "" for a folder."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets, which no bucket and no folder has before its path
+        raise ConfigurationError(f"offload_to names no store: write {_FORMS}") from None
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     path = unquote(parts.path)
     if parts.scheme == "s3" and _BUCKET.fullmatch(parts.netloc) and not parts.fragment:

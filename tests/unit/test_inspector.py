@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from taskq.codec.values import encode_value
 from taskq.errors import BadMessage
 from taskq.inspector.plain import CUT, decode_plain, plain
-from taskq.inspector.scan import Budget, is_id, is_name
+from taskq.inspector.scan import Budget
 from taskq.inspector.server_checks import longest_pause_ms, slots_on_the_move
+from taskq.names import is_id, is_name
 
 ANYTHING = st.recursive(
     st.none()

@@ -11,12 +11,17 @@ import msgspec
 
 from taskq.broker.command import Command, text, whole
 from taskq.broker.keys import PRIORITIES, Keys
+from taskq.names import is_id
 
 BATCH = 256
 """How many tasks one `claim` gives, and one `settle` takes, at most."""
 
 BATCH_BYTES = 1_000_000
 """Of how many bytes; a larger message or outcome goes alone. A script that copies more holds up all others."""
+
+
+_MOST_RUNS = 1 << 31
+"""Above what `max_retries` may be."""
 
 
 def _name(reply: bytes) -> str:
@@ -104,10 +109,17 @@ class Rest:
 
 
 def parse_rest(rest: bytes) -> Rest:
-    """Unpack `Claimed.rest`."""
+    """Unpack `Claimed.rest`.
+
+    Raises:
+        ValueError: it is none, or counts what no task comes to: who wrote that record is none of ours.
+    """
     failures, crashes, flags, where, expires = rest.decode().split("|")
     queue, _, priority = where.partition(":")
-    return Rest(int(failures), int(crashes), flags, queue, int(priority), int(expires or 0))
+    counts = int(failures), int(crashes)
+    if max(counts) > _MOST_RUNS:
+        raise ValueError(f"the record counts {failures[:20]} failures and {crashes[:20]} crashes")
+    return Rest(*counts, flags, queue, int(priority), int(expires or 0))
 
 
 @dataclass(slots=True)
@@ -223,7 +235,12 @@ def beat(keys: Keys, lease_ms: int, processes: Sequence[str]) -> Command[list[Be
 
 
 def _as_beats(reply: Any) -> list[Beat]:
-    return [Beat(bool(answer[0]), _as_counters(answer[1:])) for answer in reply]
+    return [Beat(bool(answer[0]), _as_cancels(answer[1:])) for answer in reply]
+
+
+def _as_cancels(reply: Any) -> dict[str, int]:
+    # Bytes that can be no id were written by a stranger, and JSON, which they are passed on in, may not hold them.
+    return {name: g for name, g in _as_counters(reply).items() if is_id(name)}
 
 
 def reap(keys: Keys, process: str, beats: int | None) -> Command[int]:

@@ -10,8 +10,11 @@ for a = 2, #ARGV do
     redis.call('ZADD', P .. 'procs', 'XX', int(now + lease), process)
     redis.pcall('HINCRBY', P .. 'beats', process, 1)
     redis.pcall('PEXPIRE', P .. 'info:' .. process, int(lease * 4))
-    local answer = { 1 }
-    local asked = redis.pcall('HGETALL', P .. 'control:' .. process)
+    local answer, control = { 1 }, P .. 'control:' .. process
+    local many = redis.pcall('HLEN', control)
+    -- So many were not asked by us: they would make each beat a long one.
+    if type(many) == 'number' and many > 10000 then redis.call('UNLINK', control) end
+    local asked = redis.pcall('HGETALL', control)
     if not failed(asked) then
       for i = 1, #asked do answer[i + 1] = asked[i] end
     end

@@ -36,7 +36,7 @@ if seq == last then
   for _, entry in ipairs(batch) do
     local pair = redis.call('MGET', P .. 't:' .. entry.id, P .. 'b:' .. entry.id)
     local g, list, f, c, flags = string.match(pair[1] or '', '^r|(%d+)|[^|]*|([^|]+:%d)|(%d+)|(%d+)|(%a*)$')
-    if g == entry.g and pair[2] then
+    if g == entry.g and #g < 17 and pair[2] then
       reply[#reply + 1] = entry.id
       reply[#reply + 1] = g
       reply[#reply + 1] = f .. '|' .. c .. '|' .. flags .. '|' .. list .. '|' .. expires_of(entry.id, flags)
