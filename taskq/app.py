@@ -22,6 +22,7 @@ from taskq.clock import Duration, to_ms
 from taskq.codec import CallCodec
 from taskq.config import AppConfig, check_signing, from_environment, server_url
 from taskq.context import warn_in_loop
+from taskq.durability import RELAXED, Durability, check_durability
 from taskq.errors import ConfigurationError
 from taskq.frame import FrameCodec
 from taskq.given import read_option, read_optional
@@ -79,6 +80,8 @@ class TaskQ(Submitting):
         redact: patterns of names, as `"*iban*"`: what has such a name is not shown, in place of the usual ones
             (`taskq.redaction.PATTERNS`); `()` for none.
         offload_over: take arguments and results above this size to the store, where the task says nothing.
+        durability: what holds once `enqueue` returns, where task and call say nothing: `"relaxed"`, the server has
+            it; `"fsync"`, its disk has it, too; `"replicated:N"`, N replicas have it, too.
         offload_to: the store, as `file:///var/lib/taskq/payloads`, which all programs and workers reach.
         max_length: `{queue: how many}`: while so many tasks are ready in a queue, no program adds to it. Workers say
             so to the server when they start. `taskq max-length` counts more.
@@ -107,6 +110,7 @@ class TaskQ(Submitting):
         offload_over: Size | None = None,
         offload_to: str | None = None,
         max_length: Mapping[str, int | None] | None = None,
+        durability: Durability = RELAXED,
     ) -> None:
         super().__init__(queue="default")
         self.name = check_name("the app", name)
@@ -127,6 +131,7 @@ class TaskQ(Submitting):
                 offload_over=read_optional("offload_over", offload_over, to_bytes),
                 offload_to=offload_to,
                 max_length=max_length,
+                durability=read_option("durability", durability, check_durability),
             )
         )
         if self.config.offload_over is not None:

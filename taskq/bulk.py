@@ -11,10 +11,13 @@ import msgspec
 
 from taskq.application import Application
 from taskq.broker.command import Steps, work
-from taskq.broker.commands.producing import BATCH, Envelope, Stored
+from taskq.broker.commands.producing import BATCH, GATHERED, Envelope, Stored
+from taskq.broker.storing import unknown_enqueue
+from taskq.durability import Needs, strongest
 from taskq.errors import (
     BrokerError,
     BrokerUnavailable,
+    ConfigurationError,
     EnqueueUnknown,
     NotEncodable,
     TaskqError,
@@ -41,6 +44,11 @@ class Packer(Protocol[R_co]):
     queue: str | None
     codec: CallCodec
     given: Given
+
+    @property
+    def needs(self) -> Needs | None:
+        """What is to hold before its calls are taken for stored."""
+        ...
 
     def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any], queue: str) -> Parcel[R_co]:
         """Make the message of one call."""
@@ -104,6 +112,8 @@ def send_many(app: Application, calls: Iterable[Call[R]]) -> Steps[list[Enqueued
     outcomes: list[Enqueued[R]] = []
     remaining = iter(calls)
     while batch := list(islice(remaining, BATCH)):
+        if any(call.sender.needs for call in batch):  # they wait together, so that there are fewer waits
+            batch += islice(remaining, GATHERED - BATCH)
         stopped = yield from _send_batch(app, batch, outcomes)
         if stopped is not None:
             outcomes.extend(Enqueued(error=stopped) for _ in remaining)
@@ -128,16 +138,19 @@ def _send_batch(
     if large:
         yield from _put_aside(app, parcels, large)
     packed = [parcel for parcel in parcels if isinstance(parcel, Parcel)]
+    needs = strongest(parcel.sender.needs for parcel in packed)
     stopped: TaskqError | None = None
     answers: list[Enqueued[R]] = []
     try:
         if packed:
-            stored = yield from app.broker.store([parcel.envelope for parcel in packed])
+            stored = yield from app.broker.store([parcel.envelope for parcel in packed], needs)
             answers = [_outcome(parcel, one) for parcel, one in zip(packed, stored, strict=True)]
     except EnqueueUnknown as error:
-        answers = [Enqueued(error=unknown(parcel, place, error)) for place, parcel in enumerate(packed)]
-        stopped = BrokerUnavailable(f"not sent, for the batch before got no answer: {error}")
-    except BrokerError as error:
+        answers = [
+            Enqueued(error=unknown(parcel, place, needs, error)) for place, parcel in enumerate(packed)
+        ]
+        stopped = BrokerUnavailable(f"not sent, for the batch before is unknown: {error}")
+    except (BrokerError, ConfigurationError) as error:
         answers = [Enqueued(error=error) for _ in packed]
         stopped = error
     if len(packed) == len(batch):
@@ -171,7 +184,7 @@ def _caused(error: TaskqError, cause: Exception) -> TaskqError:
     return error
 
 
-def unknown(parcel: Parcel[R], place: int, error: EnqueueUnknown) -> EnqueueUnknown:
+def unknown(parcel: Parcel[R], place: int, needs: Needs | None, error: EnqueueUnknown) -> EnqueueUnknown:
     """Make the error of one call of a batch whose fate is unknown; `.retry()` gives a handle or raises such again."""
     again: Callable[[], Sequence[Stored]] = error.retry  # the whole batch, which is harmless
 
@@ -179,14 +192,10 @@ def unknown(parcel: Parcel[R], place: int, error: EnqueueUnknown) -> EnqueueUnkn
         try:
             stored = again()
         except EnqueueUnknown as still:
-            raise unknown(parcel, place, still) from still.__cause__
+            raise unknown(parcel, place, needs, still) from still.__cause__
         return parcel.confirm(stored[place])
 
-    found = EnqueueUnknown(
-        f"task {parcel.envelope.id} may or may not be stored: {error.__cause__}. "
-        "error.retry() sends the same again, safely",
-        id=parcel.envelope.id,
-        retry=retry,
-    )
+    id = parcel.envelope.id
+    found = unknown_enqueue(f"task {id}", id, needs, error.__cause__, retry)
     found.__cause__ = error.__cause__
     return found

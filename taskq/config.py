@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from taskq.clock import to_ms
+from taskq.durability import RELAXED, Durability, check_durability
 from taskq.errors import BrokerNotConfigured, ConfigurationError, SigningRequired
 from taskq.names import check_name
 from taskq.redaction import PATTERNS, Redaction, redaction_of
@@ -71,6 +72,9 @@ class AppConfig:
 
     max_length: Mapping[str, int | None] | None = None
     """Queue → how many tasks may be ready in it before new ones are refused; None takes an earlier word back."""
+
+    durability: Durability = RELAXED
+    """What holds once `enqueue` returns, where neither task nor call says: `relaxed`, `fsync` or `replicated:N`."""
 
     def __post_init__(self) -> None:
         check_name("the namespace", self.namespace)
@@ -133,6 +137,7 @@ VARIABLES = {
     "offload_over": "TASKQ_OFFLOAD_OVER",
     "offload_to": "TASKQ_OFFLOAD_TO",
     "max_length": "TASKQ_MAX_LENGTH",
+    "durability": "TASKQ_DURABILITY",
 }
 """Which variable of the environment speaks for which field. Durations are written as `30` or `10m`, sizes as `16MB`.
 Signing keys may stand in a file, which TASKQ_SIGNING_KEYS_FILE names."""
@@ -200,6 +205,13 @@ def _bounds(variable: str, text: str) -> dict[str, int | None]:
     return bounds
 
 
+def _durability(variable: str, text: str) -> Durability:
+    try:
+        return check_durability(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{variable}={text!r} cannot be read: {error}") from error
+
+
 _READERS: Mapping[str, Callable[[str, str], Any]] = {
     "accept_unsigned": _yes_or_no,
     "max_payload": _bytes,
@@ -207,6 +219,7 @@ _READERS: Mapping[str, Callable[[str, str], Any]] = {
     "redact": _patterns,
     "offload_over": _bytes,
     "max_length": _bounds,
+    "durability": _durability,
 }
 
 

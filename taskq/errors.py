@@ -14,6 +14,7 @@
     │   ├── BrokerDataLost            the namespace's `meta` has vanished
     │   └── FormatMismatch            another version, or another number of shards, wrote this namespace
     ├── EnqueueUnknown                the message may or may not be stored; `.retry()` settles it
+    │   └── DurabilityUnknown         it is not known to be as safe as its durability asks
     ├── TooLate                       a repeat came after its time; nothing was stored
     ├── NotEncodable (TypeError)      a value cannot travel; the message names the path to it
     │   └── PayloadTooLarge           a message or a result has more bytes than `max_payload`
@@ -123,6 +124,14 @@ class EnqueueUnknown(TaskqError):
         super().__init__(message)
         self.id = id
         self.retry = retry
+
+
+class DurabilityUnknown(EnqueueUnknown):
+    """Raised when `enqueue` cannot know whether its message is as safe as its durability asks.
+
+    It may be stored, and then it runs unless the server loses it. `retry()` sends it again, which is safe, and waits
+    again, also if it is found stored.
+    """
 
 
 class TooLate(TaskqError):

@@ -11,6 +11,7 @@ import msgspec
 
 from taskq.broker.commands import producing
 from taskq.clock import Duration, instant_ms, to_ms
+from taskq.durability import Durability, check_durability
 from taskq.errors import TaskqError
 from taskq.names import check_id, check_name, unique_key
 
@@ -42,6 +43,7 @@ class Given(msgspec.Struct, frozen=True, omit_defaults=True):
     compress_over: int | None = None
     offload_over: int | None = None
     codec: Codec | None = None
+    durability: Durability | None = None
 
     def wire(self, task: str) -> str:
         """Give what `enqueue.lua` is told beside the message."""
@@ -173,6 +175,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "headers": ("headers", _headers),
     "tags": ("tags", _tags),
     "codec": ("codec", check_codec),
+    "durability": ("durability", check_durability),
 }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 from taskq.clock import Duration, to_ms
+from taskq.durability import Durability, check_durability
 from taskq.given import (
     Codec,
     check_codec,
@@ -49,6 +50,8 @@ class TaskOptions:
     offload_over: int | None = None
     """Arguments and results above this many bytes go to the store; None is what the app says."""
     codec: Codec = "msgpack"
+    durability: Durability | None = None
+    """What holds once `enqueue` returns; None is what the app says."""
 
 
 class TaskParameters(TypedDict, total=False):
@@ -73,6 +76,7 @@ class TaskParameters(TypedDict, total=False):
     compress_over: Size | None
     offload_over: Size | None
     codec: Codec
+    durability: Durability | None
 
 
 def check_option_names(names: Iterable[str]) -> None:
@@ -105,6 +109,7 @@ def options_of(
     compress_over: Size | None = None,
     offload_over: Size | None = None,
     codec: Codec = "msgpack",
+    durability: Durability | None = None,
 ) -> TaskOptions:
     """Check what a decorator was given and put it into units.
 
@@ -136,6 +141,7 @@ def options_of(
         compress_over=read_optional("compress_over", compress_over, to_bytes),
         offload_over=read_optional("offload_over", offload_over, to_bytes),
         codec=read_option("codec", codec, check_codec),
+        durability=read_optional("durability", durability, check_durability),
     )
     if options.max_crashes == 0:
         raise ValueError("max_crashes=0: a task is started once at least")

@@ -17,6 +17,7 @@ from taskq.clock import Duration
 from taskq.codec import CallCodec
 from taskq.config import check_signing
 from taskq.context import warn_in_loop
+from taskq.durability import Durability, Needs, needs_of
 from taskq.errors import EnqueueUnknown
 from taskq.given import NOTHING, Codec, Given, give
 from taskq.handle import TaskHandle
@@ -49,6 +50,11 @@ class Sender(Generic[P, R]):
         self.given = given
         self._wire = given.wire(name)
 
+    @property
+    def needs(self) -> Needs | None:
+        """What is to hold before a call is taken for stored; None for what the server's answer says."""
+        return needs_of(self.given.durability or self.app.config.durability)
+
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
         """Store a call; once this returns, the task runs at least once.
 
@@ -58,6 +64,8 @@ class Sender(Generic[P, R]):
             PayloadTooLarge: it takes more bytes than `max_payload`. Nothing was sent. It is a NotEncodable.
             PayloadUnavailable: the store that the arguments were to go to is out of reach. Nothing was sent.
             EnqueueUnknown: no answer came; it may be stored or not. `.retry()` of the error settles it.
+            DurabilityUnknown: it is not known to be as safe as its durability asks. It is an EnqueueUnknown.
+            ConfigurationError: the server cannot give the durability. Nothing was stored.
             BackpressureError: the server is full; nothing was stored.
             BrokerNotConfigured: no server was named.
         """
@@ -68,9 +76,9 @@ class Sender(Generic[P, R]):
         if parcel.aside is not None:
             self.app.payloads.put(parcel.aside)
         try:
-            [stored] = broker.run(broker.store([parcel.envelope]))
+            [stored] = broker.run(broker.store([parcel.envelope], self.needs))
         except EnqueueUnknown as error:
-            raise unknown(parcel, 0, error) from error.__cause__
+            raise unknown(parcel, 0, self.needs, error) from error.__cause__
         return parcel.confirm(stored)
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
@@ -85,9 +93,9 @@ class Sender(Generic[P, R]):
 
             await asyncio.to_thread(self.app.payloads.put, parcel.aside)
         try:
-            stored = await broker.astore(parcel.envelope)
+            stored = await broker.astore(parcel.envelope, self.needs)
         except EnqueueUnknown as error:
-            raise _awaited(unknown(parcel, 0, error)) from error.__cause__
+            raise _awaited(unknown(parcel, 0, self.needs, error)) from error.__cause__
         return parcel.confirm(stored)
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
@@ -134,6 +142,7 @@ class Sender(Generic[P, R]):
         headers: Mapping[str, str] | None = None,
         tags: Sequence[str] | None = None,
         codec: Codec | None = None,
+        durability: Durability | None = None,
     ) -> Sender[P, R]:
         """Give a sender with options of its own: `task.using(delay="1m").enqueue(…)`.
 
@@ -152,6 +161,7 @@ class Sender(Generic[P, R]):
             result_ttl: how long the result is kept; 0 keeps none.
             headers: texts that travel along, for middleware and `current_task().headers`.
             tags: words to find the task by.
+            durability: `"relaxed"`, `"fsync"` or `"replicated:N"`: what holds once `enqueue` returns.
             codec: `"cloudpickle"` sends what msgpack cannot: functions, classes of `__main__`, anything picklable.
 
         Raises:
@@ -175,6 +185,7 @@ class Sender(Generic[P, R]):
             headers=headers,
             tags=tags,
             codec=codec,
+            durability=durability,
         )
         own = self.codec
         if given.codec is not None:

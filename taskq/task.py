@@ -27,7 +27,11 @@ class Task(Sender[P, R]):
     """
 
     def __init__(self, app: Application, name: str, function: Callable[P, Any], options: TaskOptions) -> None:
-        given = Given(compress_over=options.compress_over, offload_over=options.offload_over)
+        given = Given(
+            compress_over=options.compress_over,
+            offload_over=options.offload_over,
+            durability=options.durability,
+        )
         super().__init__(
             app,
             name,

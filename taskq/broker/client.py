@@ -17,14 +17,16 @@ from weakref import WeakKeyDictionary
 
 from taskq.broker.batcher import Batcher
 from taskq.broker.command import Command, Steps, Work, run_steps
-from taskq.broker.commands.producing import BATCH, Envelope, Stored
+from taskq.broker.commands.producing import BATCH, GATHERED, Envelope, Stored
 from taskq.broker.connect import ServerURL, parse_url, resolve
+from taskq.broker.durable import Safely
 from taskq.broker.executor import AsyncExecutor, Executor
 from taskq.broker.inbox import Inbox
 from taskq.broker.keys import Keys
 from taskq.broker.namespace import Namespace
-from taskq.broker.storing import VALIDITY_MS, store
-from taskq.errors import BrokerUnavailable, EnqueueUnknown
+from taskq.broker.storing import VALIDITY_MS, store, unknown_enqueue
+from taskq.durability import Needs
+from taskq.errors import BrokerRefused, BrokerUnavailable, ConfigurationError, TaskqError
 
 T = TypeVar("T")
 Loop = asyncio.AbstractEventLoop
@@ -53,7 +55,10 @@ class Broker:
         self._executor: Executor | None = None
         self._lock = threading.Lock()
         self._loops: WeakKeyDictionary[Loop, AsyncExecutor] = WeakKeyDictionary()
-        self._stores: WeakKeyDictionary[Loop, Batcher[Envelope, Stored]] = WeakKeyDictionary()
+        self._stores: WeakKeyDictionary[Loop, dict[Needs | None, Batcher[Envelope, Stored]]] = (
+            WeakKeyDictionary()
+        )
+        self._safely: dict[Needs, Safely] = {}
         self._inboxes: dict[int, Inbox] = {}
         self._pid = os.getpid()
 
@@ -120,54 +125,75 @@ class Broker:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    def store(self, envelopes: Sequence[Envelope]) -> Steps[list[Stored]]:
-        """Store messages, each once; gives what was done with each.
+    def safely(self, needs: Needs | None) -> Safely | None:
+        """Give what sends commands so that `needs` holds after them; None where there is nothing to wait for."""
+        if needs is None or self._given.scheme == "memory":  # which keeps nothing whatever is asked of it
+            return None
+        found = self._safely.get(needs)
+        if found is None:
+            wait_s = min(self._timeout / 2, self._patience)
+            found = self._safely.setdefault(needs, Safely(needs, max(1, int(wait_s * 1_000))))
+        return found
+
+    def store(self, envelopes: Sequence[Envelope], needs: Needs | None = None) -> Steps[list[Stored]]:
+        """Store messages, each once; gives what was done with each, once `needs` holds.
 
         Raises:
-            EnqueueUnknown: no answer came; they may be stored or not. `.retry()` sends the very same again.
+            EnqueueUnknown: no answer came; they may be stored or not. `.retry()` sends the very same again. It is
+                a DurabilityUnknown if there are `needs`.
             BackpressureError: the server is full; nothing of the batch it refused was stored.
+            ConfigurationError: the server cannot confirm what is needed; nothing was stored.
         """
-        return self._store(envelopes, None)
+        return self._store(envelopes, needs, None)
 
-    def _store(self, envelopes: Sequence[Envelope], not_after_ms: int | None) -> Steps[list[Stored]]:
+    def _store(
+        self, envelopes: Sequence[Envelope], needs: Needs | None, not_after_ms: int | None
+    ) -> Steps[list[Stored]]:
         began = time.monotonic()
         try:
-            return (yield from store(self.namespace, envelopes, not_after_ms))
-        except BrokerUnavailable as error:
-            self._unknown(envelopes, began, not_after_ms, error)
+            return (yield from store(self.namespace, envelopes, not_after_ms, self.safely(needs)))
+        except (BrokerUnavailable, BrokerRefused, ConfigurationError) as error:
+            if not_after_ms is None and not isinstance(error, BrokerUnavailable):
+                raise  # what refuses a repeat, and only that, says nothing of the first try
+            self._unknown(envelopes, needs, began, not_after_ms, error)
 
     def _unknown(
-        self, envelopes: Sequence[Envelope], began: float, not_after_ms: int | None, error: BrokerUnavailable
+        self,
+        envelopes: Sequence[Envelope],
+        needs: Needs | None,
+        began: float,
+        not_after_ms: int | None,
+        error: TaskqError,
     ) -> NoReturn:
         """Raise EnqueueUnknown of what was first sent at `began`, of our monotonic clock, or later."""
         began_ms = self.namespace.at_ms(began)  # 0: who never heard the clock has not sent them yet
         until = not_after_ms or (began_ms + VALIDITY_MS if began_ms else None)
 
         def retry() -> list[Stored]:
-            return self.run(self._store(envelopes, until))
+            return self.run(self._store(envelopes, needs, until))
 
         first = envelopes[0].id
         more = f" and {len(envelopes) - 1} more" if len(envelopes) > 1 else ""
-        raise EnqueueUnknown(
-            f"task {first}{more} may or may not be stored: {error}. error.retry() sends the same again, safely",
-            id=first,
-            retry=retry,
-        ) from error
+        raise unknown_enqueue(f"task {first}{more}", first, needs, error, retry) from error
 
-    async def astore(self, envelope: Envelope) -> Stored:
-        """Store one message; what is stored at the same time on this loop travels in one command."""
+    async def astore(self, envelope: Envelope, needs: Needs | None = None) -> Stored:
+        """Store one message; what is stored at the same time on this loop, with these needs, travels in one command."""
         loop = asyncio.get_running_loop()
-        batcher = self._stores.get(loop)
+        batchers = self._stores.get(loop)
+        if batchers is None:
+            batchers = self._stores[loop] = {}
+        batcher = batchers.get(needs)
         if batcher is None:
-            batcher = self._stores[loop] = Batcher(self._astore_many, BATCH)
+            send = partial(self._astore_many, needs=needs)
+            batcher = batchers[needs] = Batcher(send, BATCH if needs is None else GATHERED)
         began = time.monotonic()
         try:
             return await batcher.add(envelope)
         except BrokerUnavailable as error:
-            self._unknown([envelope], began, None, error)
+            self._unknown([envelope], needs, began, None, error)
 
-    async def _astore_many(self, envelopes: Sequence[Envelope]) -> Sequence[Stored]:
-        return await self.arun(store(self.namespace, envelopes))
+    async def _astore_many(self, envelopes: Sequence[Envelope], needs: Needs | None) -> Sequence[Stored]:
+        return await self.arun(store(self.namespace, envelopes, None, self.safely(needs)))
 
     def inbox_of(self, id: str) -> Inbox:
         """The inbox that hears of the end of `id`."""

@@ -1,6 +1,7 @@
 """What is said to the server for one command, whoever says it: the command, what heals it, the pauses between.
 
-One generator serves the sync and the async executor: it yields the words to send, or a pause.
+One generator serves the sync and the async executor: it yields the words to send, what is said on one connection, or a
+pause.
 """
 
 from __future__ import annotations
@@ -8,16 +9,16 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from taskq.broker.command import Argument, Command, script
+from taskq.broker.command import Command, script
+from taskq.broker.durable import Durable, Exchange, Words
 from taskq.broker.faults import DRIVER_ERRORS, Action, classify
 from taskq.broker.namespace import Namespace
 
 T = TypeVar("T")
-Words = tuple[Argument, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Pause:
 
     seconds: float
 
+
+Turn = Words | Exchange | Pause
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 _HEALINGS = 10
@@ -42,7 +45,7 @@ def pause_after(tries: int) -> float:
 
 def conversation(
     command: Command[T], namespace: Namespace, where: str, patience: float
-) -> Generator[Words | Pause, Any, T]:
+) -> Generator[Turn, Any, T]:
     """Give the decoded reply of `command`, repeating it on transient faults for `patience` seconds.
 
     Raises:
@@ -50,11 +53,12 @@ def conversation(
     """
     if command.key and command.name != "init" and not namespace.knows(command.shard):
         yield from _meet(namespace, command.shard, where, patience)
+    say = _way_to_say(command)
     give_up = 0.0
     tries = healings = 0
     while True:
         try:
-            reply = yield command.words()
+            reply = yield say()
         except DRIVER_ERRORS as error:
             fault, cause = classify(error, where), error
         else:
@@ -80,9 +84,11 @@ def conversation(
         yield Pause(min(pause_after(tries), max(0.0, give_up - time.monotonic())))
 
 
-def _meet(
-    namespace: Namespace, shard: int, where: str, patience: float
-) -> Generator[Words | Pause, Any, None]:
+def _way_to_say(command: Command[Any]) -> Callable[[], Words | Exchange]:
+    return command.exchange if isinstance(command, Durable) else command.words
+
+
+def _meet(namespace: Namespace, shard: int, where: str, patience: float) -> Generator[Turn, Any, None]:
     steps = namespace.meet(shard)
     reply = None
     while True:

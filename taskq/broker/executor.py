@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 from taskq.broker.command import Command
 from taskq.broker.connect import ServerURL, async_client
-from taskq.broker.connection import pack
-from taskq.broker.conversation import Pause, Words, conversation
-from taskq.broker.faults import DRIVER_ERRORS, breaks_connection
+from taskq.broker.connection import Connection, pack
+from taskq.broker.conversation import Pause, Turn, conversation
+from taskq.broker.durable import Exchange, Words
+from taskq.broker.faults import DRIVER_ERRORS, Refusal, breaks_connection
 from taskq.broker.namespace import Namespace
 from taskq.broker.pool import Pool
 
@@ -39,11 +40,13 @@ class Executor:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    def _do(self, turn: Words | Pause) -> Any:
-        if isinstance(turn, Pause):
-            time.sleep(turn.seconds)
-            return None
-        return self._pool.call(*turn)
+    def _do(self, turn: Turn) -> Any:
+        if isinstance(turn, tuple):
+            return self._pool.do(Connection.call, *turn)
+        if isinstance(turn, Exchange):
+            return self._pool.do(_exchange, turn)
+        time.sleep(turn.seconds)
+        return None
 
     def close(self) -> None:
         """Close the pool's connections."""
@@ -72,18 +75,16 @@ class AsyncExecutor:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    async def _do(self, turn: Words | Pause) -> Any:
+    async def _do(self, turn: Turn) -> Any:
         if isinstance(turn, Pause):
             await asyncio.sleep(turn.seconds)
             return None
         # Below the client's methods, whose reply shapes change with versions and flags: RESP2 as it came.
         connection = await self._pool.get_connection()
         try:
-            if pack is None:
-                await connection.send_command(*turn)
-            else:  # on a loop the driver's own packer is not hiredis's, and batches have a thousand words
-                await connection.send_packed_command(pack(turn))
-            return await connection.read_response()
+            if isinstance(turn, Exchange):
+                return await _aexchange(connection, turn)
+            return await _acall(connection, turn)
         except BaseException as error:
             if breaks_connection(error):  # a reply may still be on its way, and would answer the next command
                 await connection.disconnect(nowait=True)
@@ -94,3 +95,31 @@ class AsyncExecutor:
     async def close(self) -> None:
         """Close the pool's connections."""
         await self._pool.disconnect()
+
+
+def _exchange(connection: Connection, exchange: Exchange) -> list[Any]:
+    replies = [connection.call(*words) for words in exchange.commands]
+    connection.send(*[wait.words for wait in exchange.waits])
+    exchange.check([connection.read_or_error() for _ in exchange.waits])
+    return replies
+
+
+async def _acall(connection: Any, words: Words) -> Any:
+    if pack is None:
+        await connection.send_command(*words)
+    else:  # on a loop the driver's own packer is not hiredis's, and batches have a thousand words
+        await connection.send_packed_command(pack(words))
+    return await connection.read_response()
+
+
+async def _aexchange(connection: Any, exchange: Exchange) -> list[Any]:
+    replies = [await _acall(connection, words) for words in exchange.commands]
+    await connection.send_packed_command(connection.pack_commands([wait.words for wait in exchange.waits]))
+    answers: list[Any] = []
+    for _ in exchange.waits:
+        try:
+            answers.append(await connection.read_response())
+        except Refusal as error:
+            answers.append(error)
+    exchange.check(answers)
+    return replies

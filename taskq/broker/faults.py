@@ -26,6 +26,14 @@ Refusal = redis.ResponseError
 """What the server itself answered with an error; the connection stays good."""
 
 
+class Unconfirmed(Refusal):
+    """What was written is stored, and not known to be as safe as was asked; a repeat may find it so."""
+
+
+class Unconfirmable(Unconfirmed):
+    """The same, and a repeat would be told the same."""
+
+
 class Action(Enum):
     """What the sender of a command does about a fault."""
 
@@ -66,6 +74,7 @@ _TABLE = (
     _Row("LOADING", Action.REPEAT, BrokerUnavailable, "the server still loads its data", broken=True),
     _Row("BUSY", Action.REPEAT, BrokerUnavailable, "the server runs a script that does not end"),
     _Row("READONLY", Action.REPEAT, BrokerUnavailable, "the server is a replica now", broken=True),
+    _Row("UNBLOCKED", Action.REPEAT, BrokerUnavailable, "the server is a replica now", broken=True),
     _Row("MASTERDOWN", Action.REPEAT, BrokerUnavailable, "the replica has lost its master", broken=True),
     _Row("CLUSTERDOWN", Action.REPEAT, BrokerUnavailable, "the cluster is down"),
     _Row("TRYAGAIN", Action.REPEAT, BrokerUnavailable, "a slot is on the move"),
@@ -113,6 +122,9 @@ def _text(error: Exception) -> str:
 
 def classify(error: Exception, where: str) -> Fault:
     """Translate what the driver raised; `where` is the masked URL, for the message."""
+    if isinstance(error, Unconfirmed):
+        action = Action.RAISE if isinstance(error, Unconfirmable) else Action.REPEAT
+        return Fault(action, BrokerUnavailable(f"it is stored, but {error} ({where})"))
     prefix = next((prefix for kind, prefix in _CLASSES if isinstance(error, kind)), str(error))
     if prefix == "NOAUTH" and str(error).startswith("invalid"):
         prefix = "WRONGPASS"  # one class stands for both

@@ -27,6 +27,11 @@ class Keys:
         """Hash: format version `v`, number of shards `n`, generation counter `g`, `frozen`."""
         return self.prefix + "meta"
 
+    @property
+    def mark(self) -> str:
+        """String: nothing; written so that a wait for the disk or for replicas has something to wait for."""
+        return self.prefix + "mark"
+
     def record(self, id: str) -> str:
         """String: `state|g|owner|…`, packed."""
         return f"{self.prefix}t:{id}"

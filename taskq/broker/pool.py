@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 from taskq.broker.command import Argument
 from taskq.broker.connect import MOST, POOL_WAIT, ServerURL
 from taskq.broker.connection import Connection, connect
 from taskq.broker.faults import breaks_connection
+
+T = TypeVar("T")
 
 
 class Pool:
@@ -23,7 +26,11 @@ class Pool:
         self._open = _Open(size)
 
     def call(self, *words: Argument) -> Any:
-        """Send one command and read its reply.
+        """Send one command and read its reply; see `do`."""
+        return self.do(Connection.call, *words)
+
+    def do(self, talk: Callable[..., T], *args: Any) -> T:
+        """Have `talk` speak on one connection, which is its own until it returns.
 
         Raises:
             RedisError, OSError: the driver's errors; `faults.classify` reads them.
@@ -38,7 +45,7 @@ class Pool:
         try:
             connection = self._take(opened)
             try:
-                reply = connection.call(*words)
+                reply = talk(connection, *args)
             except BaseException as error:
                 # A reply may still be on its way, and would answer the next command.
                 opened.give(connection, broken=breaks_connection(error))

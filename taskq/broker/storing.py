@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from taskq.broker.command import Steps
 from taskq.broker.commands.producing import BATCH, Envelope, Stored, enqueue
 from taskq.broker.keys import Keys
 from taskq.broker.namespace import Namespace
+from taskq.durability import Needs
+from taskq.errors import DurabilityUnknown, EnqueueUnknown
 from taskq.frame import LARGEST
+
+if TYPE_CHECKING:
+    from taskq.broker.durable import Safely
 
 VALIDITY_MS = 60_000
 """How long after its making a message may first be stored. Over the 30 s that clients repeat, under the 120 s
@@ -23,37 +30,59 @@ _OPTIONS_WEIGH = 4
 
 
 def store(
-    namespace: Namespace, envelopes: Sequence[Envelope], not_after_ms: int | None = None
+    namespace: Namespace,
+    envelopes: Sequence[Envelope],
+    not_after_ms: int | None = None,
+    safely: Safely | None = None,
 ) -> Steps[list[Stored]]:
     """Store messages; gives what was done with each, in their order.
 
     `not_after_ms` (Redis time) is given where the very same messages were sent before; without it they are new,
     and if one is refused at once as too late, our idea of Redis's clock was old: it is sent once more.
+    With `safely`, the batches of a shard are waited for together.
     """
     if len(envelopes) == 1:
-        return (yield from _send(namespace, namespace.keys_of(envelopes[0].id), envelopes, not_after_ms))
+        return (
+            yield from _send(namespace, namespace.keys_of(envelopes[0].id), [envelopes], not_after_ms, safely)
+        )
     done: dict[int, Stored] = {}
     for keys, places in _by_shard(namespace, envelopes).items():
-        for some in _batches(envelopes, places):
-            answers = yield from _send(namespace, keys, [envelopes[place] for place in some], not_after_ms)
-            done.update(zip(some, answers, strict=True))
+        batches = _batches(envelopes, places)
+        for together in ([batch] for batch in batches) if safely is None else [list(batches)]:
+            sent = [[envelopes[place] for place in batch] for batch in together]
+            answers = yield from _send(namespace, keys, sent, not_after_ms, safely)
+            done.update(zip(chain.from_iterable(together), answers, strict=True))
     return [done[place] for place in range(len(envelopes))]
 
 
 def _send(
-    namespace: Namespace, keys: Keys, batch: Sequence[Envelope], not_after_ms: int | None
+    namespace: Namespace,
+    keys: Keys,
+    batches: Sequence[Sequence[Envelope]],
+    not_after_ms: int | None,
+    safely: Safely | None,
 ) -> Steps[list[Stored]]:
     if not namespace.knows(keys.shard):
         yield from namespace.meet(keys.shard)
     asked = time.monotonic()
     limit = namespace.at_ms(asked) + VALIDITY_MS if not_after_ms is None else not_after_ms
-    answers: list[Stored]
-    now_ms, answers = yield enqueue(keys, batch, limit)
-    namespace.hear(now_ms)
+    now_ms, answers = yield from _ask(keys, batches, limit, safely)
     refused = not_after_ms is None and now_ms > limit and any(answer.too_late for answer in answers)
+    if safely is None or refused:  # after a wait the time is old, but better than one that had it refused
+        namespace.hear(now_ms)
     if refused and time.monotonic() - asked < _ONE_TRY_S:
-        now_ms, answers = yield enqueue(keys, batch, now_ms + VALIDITY_MS)
+        _, answers = yield from _ask(keys, batches, now_ms + VALIDITY_MS, safely)
     return answers
+
+
+def _ask(
+    keys: Keys, batches: Sequence[Sequence[Envelope]], limit: int, safely: Safely | None
+) -> Steps[tuple[int, list[Stored]]]:
+    if safely is None:
+        (batch,) = batches
+        return (yield enqueue(keys, batch, limit))  # type: ignore[no-any-return]
+    replies = yield from safely.send(keys, [enqueue(keys, batch, limit) for batch in batches])
+    return replies[-1][0], [answer for _, answers in replies for answer in answers]
 
 
 def _by_shard(namespace: Namespace, envelopes: Sequence[Envelope]) -> dict[Keys, Sequence[int]]:
@@ -79,3 +108,17 @@ def _batches(envelopes: Sequence[Envelope], places: Sequence[int]) -> Iterator[S
         work += weight
     if some:
         yield some
+
+
+def unknown_enqueue(
+    what: str, id: str, needs: Needs | None, cause: BaseException | None, retry: Callable[[], Any]
+) -> EnqueueUnknown:
+    """Make the error of an enqueue that has no answer, or whose message is not known to be as safe as needed."""
+    again = "error.retry() sends the same again, safely"
+    if needs is None:
+        return EnqueueUnknown(f"{what} may or may not be stored: {cause}. {again}", id=id, retry=retry)
+    return DurabilityUnknown(
+        f"{what} is not known to be as safe as durability {needs} asks: {cause}. {again}, and waits again",
+        id=id,
+        retry=retry,
+    )

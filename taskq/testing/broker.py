@@ -14,6 +14,7 @@ from taskq.broker.commands.producing import Envelope, Stored
 from taskq.broker.inbox import End, Inbox
 from taskq.broker.keys import Keys
 from taskq.config import AppConfig
+from taskq.durability import Needs
 from taskq.errors import ResultTimeout
 
 T = TypeVar("T")
@@ -46,12 +47,12 @@ class TestingBroker(Broker):
         self._run_ready, self._arun_ready, self._hear_cancels = run_ready, arun_ready, hear_cancels
         self._waits_in_vain = waits_in_vain
 
-    def store(self, envelopes: Sequence[Envelope]) -> Steps[list[Stored]]:
-        """As `Broker.store`."""
+    def store(self, envelopes: Sequence[Envelope], needs: Needs | None = None) -> Steps[list[Stored]]:
+        """As `Broker.store`; memory has nothing to wait for."""
         answers: list[Stored] = []
         for envelope in envelopes:
             packed = self._undelayed(envelope) if self.inline else envelope
-            (stored,) = yield from super().store([packed])
+            (stored,) = yield from super().store([packed], needs)
             answers.append(stored)
             if stored.created:
                 self.sent.append(envelope)
@@ -60,9 +61,9 @@ class TestingBroker(Broker):
                     yield _RUN
         return answers
 
-    async def astore(self, envelope: Envelope) -> Stored:
+    async def astore(self, envelope: Envelope, needs: Needs | None = None) -> Stored:
         """As `Broker.astore`."""
-        (stored,) = await self.arun(self.store([envelope]))
+        (stored,) = await self.arun(self.store([envelope], needs))
         return stored
 
     def call(self, command: Command[T], patience: float | None = None) -> T:

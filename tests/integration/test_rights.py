@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from taskq import TaskQ
-from taskq.errors import BrokerRefused
+from taskq.errors import BrokerRefused, ConfigurationError
 from tests.commandline import ROOT, Taskq, settle_in
 from tests.workers import Yard
 
@@ -58,6 +58,20 @@ def test_each_user_can_do_its_work(
     assert [check for check, status in found.items() if status == "not checked"] == ["fsync", "clients"]
 
     assert worker.stop() == 0
+    producer.close()
+
+
+def test_a_producer_may_wait_for_the_disk(
+    yard: Yard, server_kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = app_of(yard, "producer", monkeypatch)
+    safe = producer.named("tests.nobody", "default").using(durability="fsync")
+
+    if server_kind == "valkey":
+        assert safe.enqueue().cancel().value == "cancelled"
+    else:  # before 7.2 it takes a right that the page gives nobody
+        with pytest.raises(ConfigurationError, match="does not tell its settings"):
+            safe.enqueue()
     producer.close()
 
 

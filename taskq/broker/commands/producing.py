@@ -15,6 +15,9 @@ from taskq.record import Record, State, parse_record
 BATCH = 256
 """How many messages one `enqueue` takes at most; see DESIGN's bounds a call."""
 
+GATHERED = 2_048
+"""How many wait together for the disk or for replicas; with `appendfsync everysec` that takes up to a second."""
+
 _ENDS = {
     "C": State.CANCELLED,
     "r": State.RUNNING,
