@@ -392,7 +392,9 @@ def replicated(redis_server: Callable[..., RedisServer]) -> tuple[RedisServer, R
     """A master and its replica, in step."""
     master = redis_server("--repl-diskless-sync-delay", "0")
     replica = redis_server("--replicaof", "127.0.0.1", str(master.port))
-    wait_until(lambda: master.call("WAIT", 1, 1_000), timeout=30, message="the replica to be in step")
+    with master.client() as client:  # an answer to a write: a replica that is only online does not listen yet
+        client.set("first", 1)
+        wait_until(lambda: client.wait(1, 1_000), timeout=30, message="the replica to be in step")
     return master, replica
 
 
