@@ -18,6 +18,7 @@ from taskq.broker.conversation import pause_after
 from taskq.broker.faults import DRIVER_ERRORS, Action, Fault, classify
 from taskq.broker.namespace import Namespace
 from taskq.worker.channel import Channel
+from taskq.worker.gaps import Gaps
 from taskq.worker.holdings import NUDGE_S, Holdings
 from taskq.worker.intake import Intake
 from taskq.worker.job import Job
@@ -74,10 +75,7 @@ class Engine:
         """When (monotonic) the agenda's next entry falls due; 0 for never."""
         self._token_of = ""
         """The queue of a token that this process took, until a claim has come to that queue."""
-        holdings.revoked = testimony.revoked()
-        self._turned = time.monotonic()
-        self._stood_still = False
-        """True if what the claim behind the BLPOP was given may be another's by now."""
+        self._gaps = Gaps(life.lease_s, holdings, testimony)
         self._handed_over = False
         """True if an idle process was just given a task."""
         self._stopping = False
@@ -163,7 +161,7 @@ class Engine:
         now = time.monotonic()
         holdings = self._holdings
         self._testimony.stamp(self._ledger.settled)
-        self._notice_gaps(now)
+        self._gaps.look(now)
         if self._stopping:
             self._wind_down(now)
         holdings.release_late(now)
@@ -304,18 +302,6 @@ class Engine:
 
     # -- what interrupts the routine
 
-    def _notice_gaps(self, now: float) -> None:
-        gap, self._turned = now - self._turned, now
-        if gap > self._life.lease_s / 2:
-            # Paused, with the whole machine maybe: what we hold may be another's by now.
-            self._holdings.return_unstarted(f"this process stood still for {gap:.1f} s")
-            self._stood_still = True
-        if (revoked := self._testimony.revoked()) != self._holdings.revoked:
-            # It may have failed to return them, or not have seen the last claim: we return them, too.
-            self._holdings.return_unstarted("the supervisor returns them, for this process did not answer")
-            self._holdings.revoked = revoked
-            self._stood_still = True
-
     def _wind_down(self, now: float) -> None:
         self._holdings.release_unstarted(now)
         if now >= self._deadline and not self._released_all:
@@ -339,7 +325,7 @@ class Engine:
             behind = None
             if holdings.empty and not link.followed:  # a task may hold the interpreter, and this up for long
                 behind = self._life.claim_behind()
-                self._stood_still = False
+                self._gaps.found = False
             link.block(behind)
         timeout = self._timeouts.next_check(now, self._life.beat_s)
         if holdings.jobs_wait:
@@ -380,11 +366,11 @@ class Engine:
             self.stop()
 
     def _token(self) -> None:
-        self._notice_gaps(time.monotonic())
+        self._gaps.look(time.monotonic())
         token, batch = self._link.token()
         self._empty, self._token_of = False, token or ""
         if self._life.woken() and isinstance(batch, Batch) and batch.tasks:
-            wanted = not self._stopping and self._holdings.room() > 0 and not self._stood_still
+            wanted = not self._stopping and self._holdings.room() > 0 and not self._gaps.found
             if wanted and any(claimed.expires for claimed in batch.tasks):
                 return  # the reply may have lain here for long: the next claim, a repeat, knows what time it is
             self._given(batch, wanted)
