@@ -134,9 +134,9 @@ class Engine:
         if self._life.process:
             while not self._ask(self._life.end_seq()) and not self._finished():
                 pass  # until then, a claim that the lost connection left at the server may give a task to nobody
+            self._empty = False
         else:
             self._begin_life()
-        self._empty = False
 
     def _close(self) -> None:
         if self._link.blocking is not None:
@@ -152,6 +152,7 @@ class Engine:
             self._link.run(self._namespace.meet(shard))
         self._link.run(self._life.begin())
         self._channel.send(kind="born", process=self._life.process)
+        self._empty = False  # the old name's claims were refused
 
     def _finished(self) -> bool:
         done = self._holdings.empty and not self._chores and not self._token_of
@@ -160,6 +161,7 @@ class Engine:
     def _turn(self) -> None:
         now = time.monotonic()
         holdings = self._holdings
+        held = not holdings.empty
         self._testimony.stamp(self._ledger.settled)
         self._gaps.look(now)
         if self._stopping:
@@ -172,6 +174,10 @@ class Engine:
             # Its thread needs the interpreter first, and what it does may be over before there is more to say.
             self._doze(_HEAD_START_S)
         holdings.collect(self._life.process)
+        if self._burst and held and holdings.empty:
+            self._empty = (
+                False  # what was settled before its end leaves no outcome, with which it would look again
+            )
         if self._due and now >= self._due:
             self._empty, self._due = False, 0.0
         looks = not self._empty or (holdings.sent and not handed_over)

@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from taskq import TaskQ
+from taskq.broker.command import Command
 from taskq.broker.commands import operating
 from taskq.broker.connect import parse_url
 from taskq.record import State
@@ -42,7 +44,9 @@ class Endless(FakeRunner):
 class Rig:
     """An engine in a thread of this process. Its tasks are those of `app`, and do not end."""
 
-    def __init__(self, lab: Lab, server: RedisServer, queues: Sequence[str], concurrency: int) -> None:
+    def __init__(
+        self, lab: Lab, server: RedisServer, queues: Sequence[str], concurrency: int, *, burst: bool = False
+    ) -> None:
         self.app = TaskQ("tests")
         self.app.use(lab.broker)
         self.work = self.app.task(lambda: None, name="tests.work")
@@ -64,18 +68,18 @@ class Rig:
             channel=self.theirs,
             ledger=ledger,
             grace_s=1,
-            burst=False,
+            burst=burst,
         )
 
     @contextmanager
     def running(self) -> Generator[None]:
-        thread = threading.Thread(target=self.engine.run, args=(lambda: None, lambda: None))
-        thread.start()
+        self.thread = threading.Thread(target=self.engine.run, args=(lambda: None, lambda: None))
+        self.thread.start()
         try:
             yield
         finally:
             self.engine.stop(time.monotonic())
-            thread.join()
+            self.thread.join()
             for end in (self.ours, self.theirs):
                 end.close()
 
@@ -89,6 +93,13 @@ class Rig:
             self.work.using(queue=queue).enqueue()
         lab.redis("HSET", lab.keys.queues, queue, "on")
         assert lab.tokens(queue) == 0
+
+    def acknowledge_one(self) -> None:
+        """Settle one of its tasks that goes on, as its `ack()` does."""
+        job = self.runner.now[0]
+        verdict = self.judge.succeeded(job, None, 0, 0.0)
+        job.outcome_given = verdict.still_runs = True
+        self.engine.submit(job, verdict)
 
     def end_one(self) -> None:
         """End one of its tasks."""
@@ -150,3 +161,45 @@ def test_a_token_without_work_is_left_to_nobody(lab: Lab, server: RedisServer) -
 
         wait_until(lambda: rig.holds("a"))
         steadily(lambda: lab.tokens("b") == 0, 0.2, "there is a token of b, and no work")
+
+
+def test_a_burst_whose_claim_is_refused_at_its_end_looks_again_under_a_new_name_and_not_before(
+    lab: Lab, server: RedisServer
+) -> None:
+    rig = Rig(lab, server, ["a"], 2, burst=True)
+    handle = rig.work.using(queue="a").enqueue()
+    with rig.running():
+        wait_until(lambda: rig.holds("a"))
+        rig.acknowledge_one()
+        wait_until(lambda: handle.status() is State.SUCCEEDED)
+        sent: list[str] = []
+        exchange = rig.link.exchange
+
+        def noting(commands: Sequence[Command[Any]]) -> list[Any]:
+            sent.extend(command.name for command in commands)
+            return exchange(commands)
+
+        rig.link.exchange = noting  # type: ignore[method-assign]
+        old = rig.life.process
+        lab.reap_all(old)
+        rig.end_one()
+
+        rig.thread.join(5)
+        assert not rig.thread.is_alive()
+        assert rig.life.process != old
+        # It asks, is refused, beats, hears that it was reaped, says hello, and asks again.
+        assert 2 <= sent.count("claim") <= 4
+
+
+def test_what_comes_while_a_process_loses_its_name_is_not_late(lab: Lab, server: RedisServer) -> None:
+    """The claim behind the token was refused, so the token is used up when it has a new name."""
+    rig = Rig(lab, server, ["a"], 1)
+    with rig.running():
+        rig.wait_idle()
+        lab.reap_all(rig.life.process)
+        began = time.monotonic()
+        rig.work.using(queue="a").enqueue()
+
+        wait_until(lambda: rig.holds("a"), timeout=10)
+        # Within a beat, a second. Without a token a process looks after 1.6 s at the earliest.
+        assert time.monotonic() - began < rig.life.beat_s + 0.5

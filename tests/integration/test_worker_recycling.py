@@ -112,6 +112,34 @@ def test_a_burst_runs_what_its_first_outcome_sends_round_again(tmp_path: Path) -
         assert handle.result(timeout=1) == 2
 
 
+@pytest.mark.parametrize("a", ["", "a"], ids=["sync", "async"])
+@pytest.mark.parametrize(("ack", "args"), [("early", (0.1,)), ("manual", ("ack", None, 0.1))])
+def test_a_burst_ends_at_once_after_what_was_settled_before_its_end(
+    tmp_path: Path, a: str, ack: str, args: tuple[object, ...]
+) -> None:
+    with Yard(tmp_path) as yard:
+        handles = yard.send_many(f"acks.{a}{ack}", [args] * 2)
+        worker = yard.worker("acks", burst=True, wait=False)
+
+        assert worker.wait(timeout=20) == 0
+        ended = time.monotonic()
+        assert yard.states(handles) == {"succeeded": 2}
+        # A process that waits for a token does so for 1.6 s at least, and would have begun at the settling.
+        assert ended - yard.ledger.ends()[-1].at < 1.2
+
+
+def test_a_burst_goes_on_past_what_was_cancelled(tmp_path: Path) -> None:
+    """One claim looks at so many ids, and gives nothing while all of those have ended."""
+    with Yard(tmp_path) as yard:
+        for handle in yard.send_many("growing.rest", [(0,)] * 300):
+            handle.cancel()
+        last = yard.send("growing.rest", 0)
+        worker = yard.worker("growing", burst=True, wait=False)
+
+        assert worker.wait(timeout=20) == 0
+        assert last.status() is State.SUCCEEDED
+
+
 def test_a_process_that_cannot_start_is_tried_again_ever_more_slowly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
