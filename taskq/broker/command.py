@@ -14,7 +14,8 @@ import msgspec
 T = TypeVar("T")
 Argument = str | bytes | int | float
 SCRIPTS = os.path.join(os.path.dirname(__file__), "scripts")  # noqa: PTH118, PTH120 - pathlib can wait
-_INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^ *--@include (\w+)$", re.MULTILINE)
+"""Stands where the functions of that file are to be made: in a branch, only for who takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,12 @@ def script(name: str) -> Script:
     from pathlib import Path
 
     folder = Path(SCRIPTS)
-    text = (folder / f"{name}.lua").read_text("utf-8")
-    text = _INCLUDE.sub(lambda found: (folder / f"{found[1]}.lua").read_text("utf-8"), text)
-    if name != "init":
-        text = (folder / "prelude.lua").read_text("utf-8") + text
+
+    def read(name: str) -> str:
+        text = (folder / f"{name}.lua").read_text("utf-8")
+        return _INCLUDE.sub(lambda found: read(found[1]), text)
+
+    text = read(name) if name == "init" else read("prelude") + read(name)
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -23,11 +23,8 @@ from tests.engine import HOUR_MS, Lab, envelope, ids, outcome
 from tests.proxy import Fate, Proxy, Words, all_pass, names, nth
 from tests.servers import RedisServer
 
-SCRIPTS = sorted(
-    file.stem
-    for file in Path(command_module.SCRIPTS).glob("*.lua")
-    if file.stem not in ("prelude", "ending", "entry")
-)
+PIECES = ("prelude", "ending", "entry", "misfits")
+SCRIPTS = sorted(file.stem for file in Path(command_module.SCRIPTS).glob("*.lua") if file.stem not in PIECES)
 
 
 def commands(lab: Lab) -> dict[str, Command[Any]]:

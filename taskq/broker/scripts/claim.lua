@@ -7,7 +7,6 @@
 -- Gives up to 1 MB of messages, or one that is larger: to copy more would hold up everyone else.
 -- A limit of 0 gives nothing, but leaves a token if work is ready: for a process that took one and has no use for it. It
 --   uses its seq up, so that a claim of the same seq that waits behind a BLPOP of a lost connection gives nothing later.
---@include ending
 local process, seq, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local HELD = P .. 'held:' .. process
 local lease = redis.pcall('ZSCORE', P .. 'procs', process)
@@ -48,6 +47,7 @@ end
 
 -- What fell due: scheduled tasks go to the back of their lists, expired ones end. 64 a call, for a millisecond: the rest stays due.
 if reply[4] == 0 then
+  --@include ending
   local due = redis.call('ZRANGE', AGENDA, '-inf', int(now), 'BYSCORE', 'LIMIT', 0, 64)
   local names, woken, entries, counts, became = {}, {}, {}, {}, {}
   for x, entry in ipairs(due) do names[x] = P .. 't:' .. string.sub(entry, 3) end
@@ -136,7 +136,10 @@ local function take(list, queue_priority, share)
     end
   end
   redis.call('LTRIM', list, taken, -1)
-  for _, id in ipairs(bad) do astray(id) end
+  if #bad > 0 then
+    --@include misfits
+    for _, id in ipairs(bad) do astray(id) end
+  end
   for _, x in ipairs(ended) do redis.call('PEXPIRE', names[x], 600000) end
   if #good > 0 then
     if not counts then

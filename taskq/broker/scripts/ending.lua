@@ -1,4 +1,5 @@
 -- ending: what scripts share that end tasks or give them back; included by `--@include ending`.
+--@include misfits
 
 -- Free what the flags of a record stand for: `x` an expiry in the agenda, `k` a unique key.
 local function unhold(id, flags)
@@ -80,4 +81,11 @@ local function give_back(id, g, owner, list, f, c, flags)
   redis.call('SET', P .. 't:' .. id, state .. '|' .. g .. '|' .. owner .. '|' .. list .. '|' .. f .. '|' .. c .. '|' .. flags)
   expire_again(id, flags)
   wake(queue_of(list))
+end
+
+-- Due at `due`: a record's entry in the agenda; whoever sleeps past it is woken.
+local function schedule(id, due, list)
+  redis.pcall('ZADD', AGENDA, int(due), 't:' .. id)
+  local first = redis.pcall('ZRANGE', AGENDA, 0, 0)
+  if not failed(first) and first[1] == 't:' .. id then wake(queue_of(list)) end
 end

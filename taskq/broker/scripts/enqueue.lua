@@ -16,11 +16,14 @@ if #ARGV == 5 and ARGV[4] == '' then
   local queue = queue_of(list)
   local state = redis.pcall('HGET', P .. 'queues', queue)
   if not state or state == 'on' or state == 'paused' then
-    if redis.call('EXISTS', P .. 't:' .. id, P .. 'b:' .. id) > 0 then return { int(now), 0 } end
+    local message = P .. 'b:' .. id
+    if redis.call('EXISTS', P .. 't:' .. id, message) > 0 then return { int(now), 0 } end
     if late then return { int(now), -1 } end
-    if failed(redis.pcall('LLEN', P .. 'q:' .. list)) then return { int(now), -2 } end
-    redis.call('SET', P .. 'b:' .. id, ARGV[5])
-    redis.call('RPUSH', P .. 'q:' .. list, id)
+    redis.call('SET', message, ARGV[5])
+    if failed(redis.pcall('RPUSH', P .. 'q:' .. list, id)) then
+      redis.call('UNLINK', message)
+      return { int(now), -2 }
+    end
     if not state then redis.pcall('HSETNX', P .. 'queues', queue, 'on') end
     wake(queue, state or 'on')
     return { int(now), 1 }

@@ -2,6 +2,7 @@
 -- KEYS[1] meta   ARGV process, then for each task: name, queue
 -- Returns how many stay parked: call again until it is 0. At most 500 are released a call.
 -- A repeat notes the same again. Begins with a freeing write, so a worker starts on a full Redis.
+--@include misfits
 local process, budget, left = ARGV[1], 500, 0
 redis.call('HDEL', P .. 'held:' .. process, '')
 for a = 2, #ARGV, 2 do
