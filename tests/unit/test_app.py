@@ -1,8 +1,9 @@
+"""An app: what it takes as a task, from whom, and what it sends by names."""
+
 from __future__ import annotations
 
 import asyncio
 import functools
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,7 @@ from typing import Any
 import pytest
 
 from taskq import TaskGroup, TaskQ
-from taskq.config import AppConfig, from_environment, server_url
-from taskq.errors import BadName, BrokerNotConfigured, ConfigurationError, DuplicateTask
-from taskq.origin import main_module
+from taskq.errors import BadName, ConfigurationError, DuplicateTask
 from tests.unit.wire import WiredApp, answers
 
 
@@ -98,84 +97,6 @@ class TestDeclaring:
         app: Any = TaskQ("shop")
         with pytest.raises(ConfigurationError, match="'mail'"):
             app.task("mail")
-
-
-class TestScripts:
-    """A file that runs as a script has to give its tasks the names by which a worker imports them."""
-
-    SOURCE = """
-from taskq import TaskQ
-app = TaskQ("shop")
-
-@app.task
-def send() -> None: ...
-
-if __name__ == "__main__":
-    print(send.name)
-"""
-
-    def name_of(self, *command: str, cwd: Path, path: str = "") -> str:
-        root = str(Path(__file__).parents[2])
-        ran = subprocess.run(
-            [sys.executable, *command],
-            cwd=cwd,
-            env={"PYTHONPATH": ":".join(filter(None, [path, root]))},
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=True,
-        )
-        return ran.stdout.strip()
-
-    @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
-        script = tmp_path / "examples" / "orders.py"
-        script.parent.mkdir()
-        script.write_text(self.SOURCE)
-        return tmp_path
-
-    def test_below_the_current_directory_the_path_is_the_name(self, folder: Path) -> None:
-        assert self.name_of("examples/orders.py", cwd=folder) == "shop.examples.orders.send"
-        assert self.name_of("orders.py", cwd=folder / "examples") == "shop.orders.send"
-
-    def test_an_entry_of_the_path_counts_more(self, folder: Path) -> None:
-        path = str(folder / "examples")
-        assert self.name_of("examples/orders.py", cwd=folder, path=path) == "shop.orders.send"
-
-    def test_elsewhere_the_file_is_the_name(
-        self, folder: Path, tmp_path_factory: pytest.TempPathFactory
-    ) -> None:
-        script = str(folder / "examples" / "orders.py")
-        elsewhere = tmp_path_factory.mktemp("elsewhere")
-        assert self.name_of(script, cwd=elsewhere) == "shop.orders.send"
-
-    def test_what_no_module_can_be_called_is_left_out(self, folder: Path) -> None:
-        (folder / "examples").rename(folder / "my-examples")
-        assert self.name_of("my-examples/orders.py", cwd=folder) == "shop.orders.send"
-
-    def test_a_module_is_named_as_it_was_started(self, folder: Path) -> None:
-        assert self.name_of("-m", "examples.orders", cwd=folder) == "shop.examples.orders.send"
-
-    def test_a_prompt_has_no_name(self, folder: Path) -> None:
-        assert self.name_of("-c", self.SOURCE, cwd=folder) == "shop.__main__.send"
-
-    def test_a_script_that_is_imported_as_well_declares_its_tasks_once(self, folder: Path) -> None:
-        (folder / "shop_app.py").write_text(
-            'from taskq import TaskQ\napp = TaskQ("shop", include=["shop_tasks"])\n'
-        )
-        (folder / "shop_tasks.py").write_text(
-            "from shop_app import app\n"
-            "@app.task\n"
-            "def send() -> None: ...\n"
-            "if __name__ == '__main__':\n"
-            "    app.freeze()\n"
-            "    print(*app.tasks)\n"
-        )
-        names = self.name_of("shop_tasks.py", cwd=folder).split()
-        assert [name for name in names if ".taskq." not in name] == ["shop.shop_tasks.send"]
-
-    def test_this_process_has_one(self) -> None:
-        assert main_module() not in ("", "__main__")
 
 
 class TestGroups:
@@ -327,93 +248,3 @@ class TestByName:
             WiredApp().enqueue("a b")
         with pytest.raises(BadName):
             WiredApp().enqueue("a", queue="a b")
-
-
-class TestConfiguration:
-    def test_the_server_is_named_by_option_environment_code_and_redis_url(self) -> None:
-        both = {"TASKQ_REDIS_URL": "redis://environment", "REDIS_URL": "redis://bare"}
-        bare = {"REDIS_URL": "redis://bare"}
-        assert server_url("redis://code", option="redis://option", environ=both) == "redis://option"
-        assert server_url("redis://code", environ=both) == "redis://environment"
-        assert server_url("redis://code", environ=bare) == "redis://code"
-        assert server_url(None, environ=bare) == "redis://bare"
-
-    def test_without_a_server_the_first_use_says_what_to_set(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("TASKQ_REDIS_URL", "REDIS_URL"):
-            monkeypatch.delenv(name, raising=False)
-        task = TaskQ("shop").task(noop)
-        with pytest.raises(BrokerNotConfigured, match=r"TASKQ_REDIS_URL.*embedded://"):
-            task.enqueue()
-
-    def test_the_environment_counts_more_than_the_code(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("TASKQ_NAMESPACE", "blue")
-        monkeypatch.setenv("TASKQ_LEASE", "45")
-        monkeypatch.setenv("TASKQ_RESULT_TTL", "1h")
-        config = TaskQ("shop", namespace="green", lease=10, result_ttl=5, dead_ttl="1d").config
-        assert (config.namespace, config.lease_ms, config.result_ttl_ms) == ("blue", 45_000, 3_600_000)
-        assert config.dead_ttl_ms == 86_400_000
-
-    def test_a_variable_that_cannot_be_read_is_named(self) -> None:
-        with pytest.raises(ConfigurationError, match="TASKQ_LEASE='soon'"):
-            from_environment(AppConfig(), {"TASKQ_LEASE": "soon"})
-
-    def test_the_environment_bounds_queues_in_place_of_the_code(self) -> None:
-        config = AppConfig(max_length={"mail": 5})
-        assert from_environment(config, {}).max_length == {"mail": 5}
-        told = from_environment(config, {"TASKQ_MAX_LENGTH": "default=10000, web=none,"})
-        assert told.max_length == {"default": 10_000, "web": None}
-
-    @pytest.mark.parametrize(
-        "text", ["mail", "mail=", "mail=many", "mail=-1", "mail=1.5", "mail=" + "9" * 5_000]
-    )
-    def test_a_bound_that_cannot_be_read_names_the_variable(self, text: str) -> None:
-        with pytest.raises(ConfigurationError, match=r"TASKQ_MAX_LENGTH=.*mail=10000"):
-            from_environment(AppConfig(), {"TASKQ_MAX_LENGTH": text})
-
-    @pytest.mark.parametrize("most", [0, -1, 2**31, True, 1.0, "5"])
-    def test_a_bound_that_cannot_be_is_refused(self, most: Any) -> None:
-        with pytest.raises(ConfigurationError, match="max_length of queue 'mail'"):
-            TaskQ("shop", max_length={"mail": most})
-        with pytest.raises(ConfigurationError):
-            TaskQ("shop", max_length={"a b": 1})
-
-    def test_lease_has_another_name(self) -> None:
-        assert TaskQ("shop", visibility_timeout="1m").config.lease_ms == 60_000
-
-    @pytest.mark.parametrize(
-        "options", [{"lease": 0.4}, {"dedupe_ttl": 60}, {"namespace": "a b"}, {"lease": "x"}]
-    )
-    def test_what_cannot_work_is_refused(self, options: dict[str, Any]) -> None:
-        with pytest.raises(ValueError if options == {"lease": "x"} else ConfigurationError):
-            TaskQ("shop", **options)
-
-    def test_a_record_outlives_the_repeats_of_its_enqueue(self) -> None:
-        config = AppConfig()
-        assert config.record_ttl_ms() == 600_000
-        assert config.record_ttl_ms(0) == config.dedupe_ttl_ms
-        assert config.record_ttl_ms(3_600_000) == 3_600_000
-
-    def test_a_password_stays_out_of_what_is_shown(self) -> None:
-        app = TaskQ("shop", redis_url="redis://:hunter2@host")
-        assert "hunter2" not in repr(app) + repr(app.config) + repr(app.broker)
-
-    def test_a_variable_that_overrules_the_code_is_told_once_and_masked(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        caplog.set_level("INFO", "taskq.broker")
-        monkeypatch.setenv("TASKQ_REDIS_URL", "redis://:hunter2@environment.invalid")
-        for code in (None, "redis://:hunter2@environment.invalid", "redis://code.invalid"):
-            app = TaskQ("shop", redis_url=code)
-            assert app.broker is app.broker
-
-        [told] = caplog.messages
-        assert "TASKQ_REDIS_URL counts, not redis_url=" in told
-        assert "environment.invalid" in told
-        assert "hunter2" not in told
-
-    def test_nothing_connects_before_it_is_needed(self) -> None:
-        app = TaskQ("shop", redis_url="redis://nowhere.invalid")
-        app.task(noop)
-        app.handle("0-1")
-        app.close()
-        asyncio.run(app.aclose())
