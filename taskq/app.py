@@ -85,6 +85,8 @@ class TaskQ(Submitting):
         offload_to: the store, as `file:///var/lib/taskq/payloads`, which all programs and workers reach.
         max_length: `{queue: how many}`: while so many tasks are ready in a queue, no program adds to it. Workers say
             so to the server when they start. `taskq max-length` counts more.
+        block_when_full: how long an enqueue of this program waits for room in a full queue, where the call says
+            nothing; 0, it raises `QueueFull` at once.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class TaskQ(Submitting):
         offload_to: str | None = None,
         max_length: Mapping[str, int | None] | None = None,
         durability: Durability = RELAXED,
+        block_when_full: Duration = 0,
     ) -> None:
         super().__init__(queue="default")
         self.name = check_name("the app", name)
@@ -132,6 +135,7 @@ class TaskQ(Submitting):
                 offload_to=offload_to,
                 max_length=max_length,
                 durability=read_option("durability", durability, check_durability),
+                block_when_full_ms=read_option("block_when_full", block_when_full, to_ms),
             )
         )
         if self.config.offload_over is not None:

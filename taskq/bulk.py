@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import msgspec
 
 from taskq.application import Application
-from taskq.broker.command import Steps, work
+from taskq.blocking import Patience
+from taskq.broker.command import Steps, delay, work
 from taskq.broker.commands.producing import BATCH, GATHERED, Envelope, Stored
 from taskq.broker.storing import unknown_enqueue
 from taskq.durability import Needs, strongest
@@ -20,6 +21,7 @@ from taskq.errors import (
     ConfigurationError,
     EnqueueUnknown,
     NotEncodable,
+    QueueFull,
     TaskqError,
     TooLate,
 )
@@ -48,6 +50,11 @@ class Packer(Protocol[R_co]):
     @property
     def needs(self) -> Needs | None:
         """What is to hold before its calls are taken for stored."""
+        ...
+
+    @property
+    def block_s(self) -> float:
+        """How many seconds a call waits for room in a full queue."""
         ...
 
     def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any], queue: str) -> Parcel[R_co]:
@@ -111,19 +118,23 @@ def send_many(app: Application, calls: Iterable[Call[R]]) -> Steps[list[Enqueued
     """
     outcomes: list[Enqueued[R]] = []
     remaining = iter(calls)
+    hopeless: set[str] = set()
     while batch := list(islice(remaining, BATCH)):
         if any(call.sender.needs for call in batch):  # they wait together, so that there are fewer waits
             batch += islice(remaining, GATHERED - BATCH)
-        stopped = yield from _send_batch(app, batch, outcomes)
+        stopped = yield from _send_batch(app, batch, outcomes, hopeless)
         if stopped is not None:
             outcomes.extend(Enqueued(error=stopped) for _ in remaining)
     return outcomes
 
 
 def _send_batch(
-    app: Application, batch: Sequence[Call[R]], outcomes: list[Enqueued[R]]
+    app: Application, batch: Sequence[Call[R]], outcomes: list[Enqueued[R]], hopeless: set[str]
 ) -> Steps[TaskqError | None]:
-    """Add what became of each call to `outcomes`; gives the error of all that is not to be sent any more."""
+    """Add what became of each call to `outcomes`; gives the error of all that is not to be sent any more.
+
+    `hopeless` are the queues that a call before has waited for in vain.
+    """
     parcels: list[Parcel[R] | TaskqError] = []
     for call in batch:
         sender = call.sender
@@ -138,21 +149,9 @@ def _send_batch(
     if large:
         yield from _put_aside(app, parcels, large)
     packed = [parcel for parcel in parcels if isinstance(parcel, Parcel)]
-    needs = strongest(parcel.sender.needs for parcel in packed)
-    stopped: TaskqError | None = None
-    answers: list[Enqueued[R]] = []
-    try:
-        if packed:
-            stored = yield from app.broker.store([parcel.envelope for parcel in packed], needs)
-            answers = [_outcome(parcel, one) for parcel, one in zip(packed, stored, strict=True)]
-    except EnqueueUnknown as error:
-        answers = [
-            Enqueued(error=unknown(parcel, place, needs, error)) for place, parcel in enumerate(packed)
-        ]
-        stopped = BrokerUnavailable(f"not sent, for the batch before is unknown: {error}")
-    except (BrokerError, ConfigurationError) as error:
-        answers = [Enqueued(error=error) for _ in packed]
-        stopped = error
+    answers, stopped = yield from _store(app, packed)
+    if stopped is None and any(isinstance(one.error, QueueFull) for one in answers):
+        stopped = yield from _wait_for_room(app, packed, answers, hopeless)
     if len(packed) == len(batch):
         outcomes.extend(answers)
     else:
@@ -170,6 +169,54 @@ def _put_aside(app: Application, parcels: list[Parcel[R] | TaskqError], large: S
     for place, error in zip(large, errors, strict=True):
         if error is not None:
             parcels[place] = error
+
+
+def _store(
+    app: Application, parcels: Sequence[Parcel[R]]
+) -> Steps[tuple[list[Enqueued[R]], TaskqError | None]]:
+    """Send them; gives what became of each, and the error of what is not to be sent any more."""
+    if not parcels:
+        return [], None
+    needs = strongest(parcel.sender.needs for parcel in parcels)
+    try:
+        stored = yield from app.broker.store([parcel.envelope for parcel in parcels], needs)
+    except EnqueueUnknown as error:
+        answers = [
+            Enqueued[R](error=unknown(parcel, place, needs, error)) for place, parcel in enumerate(parcels)
+        ]
+        return answers, BrokerUnavailable(f"not sent, for the batch before is unknown: {error}")
+    except (BrokerError, ConfigurationError) as error:
+        return [Enqueued(error=error) for _ in parcels], error
+    return [_outcome(parcel, one) for parcel, one in zip(parcels, stored, strict=True)], None
+
+
+def _wait_for_room(
+    app: Application, parcels: Sequence[Parcel[R]], answers: list[Enqueued[R]], hopeless: set[str]
+) -> Steps[TaskqError | None]:
+    """Send again what found its queue full, while any gets in within the time that it waits; replaces its `answers`."""
+    patience = Patience()
+    while True:
+        waiting = [
+            place
+            for place, answer in enumerate(answers)
+            if isinstance(answer.error, QueueFull)
+            and answer.error.queue not in hopeless
+            and patience.lasts(parcels[place].sender.block_s)
+        ]
+        if not waiting:
+            break
+        yield delay(patience.pause(max(parcels[place].sender.block_s for place in waiting)))
+        again, stopped = yield from _store(app, [parcels[place] for place in waiting])
+        for place, answer in zip(waiting, again, strict=True):
+            answers[place] = answer
+        if stopped is not None:
+            return stopped
+        if not all(isinstance(answer.error, QueueFull) for answer in again):
+            patience.renew()
+    for parcel, answer in zip(parcels, answers, strict=True):
+        if isinstance(answer.error, QueueFull) and parcel.sender.block_s:
+            hopeless.add(answer.error.queue)
+    return None
 
 
 def _outcome(parcel: Parcel[R], stored: Stored) -> Enqueued[R]:

@@ -76,6 +76,9 @@ class AppConfig:
     durability: Durability = RELAXED
     """What holds once `enqueue` returns, where neither task nor call says: `relaxed`, `fsync` or `replicated:N`."""
 
+    block_when_full_ms: int = 0
+    """How long an enqueue waits for room while its queue is full, before it raises. 0: not at all."""
+
     def __post_init__(self) -> None:
         check_name("the namespace", self.namespace)
         if self.lease_ms < 500:
@@ -138,6 +141,7 @@ VARIABLES = {
     "offload_to": "TASKQ_OFFLOAD_TO",
     "max_length": "TASKQ_MAX_LENGTH",
     "durability": "TASKQ_DURABILITY",
+    "block_when_full_ms": "TASKQ_BLOCK_WHEN_FULL",
 }
 """Which variable of the environment speaks for which field. Durations are written as `30` or `10m`, sizes as `16MB`.
 Signing keys may stand in a file, which TASKQ_SIGNING_KEYS_FILE names."""

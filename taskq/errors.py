@@ -93,7 +93,7 @@ class QueueFull(BackpressureError):
     def __init__(self, id: str, queue: str, length: int, max_length: int) -> None:
         super().__init__(
             f"task {id} is not stored: queue {queue!r} is full (ready: {length:,}, max_length: {max_length:,}). "
-            "Enqueue it later; run more workers; or raise the bound: "
+            "Enqueue it later, or wait for room with block_when_full=; run more workers; or raise the bound: "
             f"taskq max-length {queue} N"
         )
         self.id = id

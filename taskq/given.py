@@ -44,6 +44,7 @@ class Given(msgspec.Struct, frozen=True, omit_defaults=True):
     offload_over: int | None = None
     codec: Codec | None = None
     durability: Durability | None = None
+    block_ms: int | None = None
 
     def wire(self, task: str) -> str:
         """Give what `enqueue.lua` is told beside the message."""
@@ -176,6 +177,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "tags": ("tags", _tags),
     "codec": ("codec", check_codec),
     "durability": ("durability", check_durability),
+    "block_when_full": ("block_ms", to_ms),
 }
 
 

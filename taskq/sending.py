@@ -11,6 +11,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import msgspec
 
 from taskq.application import Application
+from taskq.blocking import Patience
 from taskq.broker.commands.producing import Envelope
 from taskq.bulk import Call, Enqueued, Parcel, send_many, unknown
 from taskq.clock import Duration
@@ -55,6 +56,12 @@ class Sender(Generic[P, R]):
         """What is to hold before a call is taken for stored; None for what the server's answer says."""
         return needs_of(self.given.durability or self.app.config.durability)
 
+    @property
+    def block_s(self) -> float:
+        """How many seconds a call waits for room in a full queue."""
+        block_ms = self.app.config.block_when_full_ms if self.given.block_ms is None else self.given.block_ms
+        return block_ms / 1_000
+
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
         """Store a call; once this returns, the task runs at least once.
 
@@ -66,6 +73,8 @@ class Sender(Generic[P, R]):
             EnqueueUnknown: no answer came; it may be stored or not. `.retry()` of the error settles it.
             DurabilityUnknown: it is not known to be as safe as its durability asks. It is an EnqueueUnknown.
             ConfigurationError: the server cannot give the durability. Nothing was stored.
+            QueueFull: as many tasks are ready in the queue as its `max_length` allows, and no room was made within
+                `block_when_full`; nothing was stored. It is a BackpressureError.
             BackpressureError: the server is full; nothing was stored.
             BrokerNotConfigured: no server was named.
         """
@@ -77,6 +86,11 @@ class Sender(Generic[P, R]):
             self.app.payloads.put(parcel.aside)
         try:
             [stored] = broker.run(broker.store([parcel.envelope], self.needs))
+            if stored.full is not None:
+                patience, block_s = Patience(), self.block_s
+                while stored.full is not None and patience.lasts(block_s):
+                    time.sleep(patience.pause(block_s))
+                    [stored] = broker.run(broker.store([parcel.envelope], self.needs))
         except EnqueueUnknown as error:
             raise unknown(parcel, 0, self.needs, error) from error.__cause__
         return parcel.confirm(stored)
@@ -94,6 +108,13 @@ class Sender(Generic[P, R]):
             await asyncio.to_thread(self.app.payloads.put, parcel.aside)
         try:
             stored = await broker.astore(parcel.envelope, self.needs)
+            if stored.full is not None:
+                import asyncio
+
+                patience, block_s = Patience(), self.block_s
+                while stored.full is not None and patience.lasts(block_s):
+                    await asyncio.sleep(patience.pause(block_s))
+                    stored = await broker.astore(parcel.envelope, self.needs)
         except EnqueueUnknown as error:
             raise _awaited(unknown(parcel, 0, self.needs, error)) from error.__cause__
         return parcel.confirm(stored)
@@ -143,6 +164,7 @@ class Sender(Generic[P, R]):
         tags: Sequence[str] | None = None,
         codec: Codec | None = None,
         durability: Durability | None = None,
+        block_when_full: Duration | None = None,
     ) -> Sender[P, R]:
         """Give a sender with options of its own: `task.using(delay="1m").enqueue(…)`.
 
@@ -163,6 +185,7 @@ class Sender(Generic[P, R]):
             tags: words to find the task by.
             durability: `"relaxed"`, `"fsync"` or `"replicated:N"`: what holds once `enqueue` returns.
             codec: `"cloudpickle"` sends what msgpack cannot: functions, classes of `__main__`, anything picklable.
+            block_when_full: how long to wait for room if the queue is full, before QueueFull; 0 is not at all.
 
         Raises:
             SigningRequired: cloudpickle without signing keys.
@@ -186,6 +209,7 @@ class Sender(Generic[P, R]):
             tags=tags,
             codec=codec,
             durability=durability,
+            block_when_full=block_when_full,
         )
         own = self.codec
         if given.codec is not None:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
 from taskq.broker.batcher import Batcher
-from taskq.broker.command import Command, Steps, Work, run_steps
+from taskq.broker.command import Command, Delay, Steps, Work, run_steps
 from taskq.broker.commands.producing import BATCH, GATHERED, Envelope, Stored
 from taskq.broker.connect import ServerURL, parse_url, resolve
 from taskq.broker.durable import Safely
@@ -116,7 +116,10 @@ class Broker:
             while True:
                 command = send(reply)
                 try:
-                    if isinstance(command, Work):
+                    if isinstance(command, Delay):
+                        await asyncio.sleep(command.seconds)
+                        reply, send = None, steps.send
+                    elif isinstance(command, Work):
                         reply, send = await asyncio.to_thread(command.do), steps.send
                     else:
                         reply, send = await self.acall(command), steps.send

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -75,6 +76,17 @@ class Work(Command[T], frozen=True):
 def work(do: Callable[[], T]) -> Work[T]:
     """Make a step of something that is no command; its errors are raised where it was yielded."""
     return Work("", "", (), same, do=do)
+
+
+class Delay(Work[None], frozen=True):
+    """A pause between steps, which holds up no loop."""
+
+    seconds: float = 0.0
+
+
+def delay(seconds: float) -> Delay:
+    """Make a step that takes so long and does nothing."""
+    return Delay("", "", (), same, do=partial(time.sleep, seconds), seconds=seconds)
 
 
 Steps = Generator[Command[Any], Any, T]
