@@ -20,12 +20,12 @@ from taskq.broker.commands import reading
 from taskq.bulk import Call, Enqueued, send_many
 from taskq.clock import Duration, to_ms
 from taskq.codec import CallCodec
-from taskq.config import AppConfig, check_signing, from_environment, server_url
+from taskq.config import AppConfig, check_max_age, check_signing, from_environment, server_url
 from taskq.context import warn_in_loop
 from taskq.durability import RELAXED, Durability, check_durability
 from taskq.errors import ConfigurationError
 from taskq.frame import FrameCodec
-from taskq.given import read_option, read_optional
+from taskq.given import positive_ms, read_option, read_optional
 from taskq.group import TaskGroup
 from taskq.handle import TaskHandle
 from taskq.middleware import FailureLog, Hooks, Middleware
@@ -75,6 +75,8 @@ class TaskQ(Submitting):
         signing_keys: `{id: secret}`, or `"id:secret,id:secret"`: all messages and outcomes are signed with the
             first, and only what one of them has signed is read. `taskq keys new` makes one.
         accept_unsigned: with signing keys, read what is not signed, too: while signing is introduced.
+        max_age: with signing keys, how long after it was sent, or is due, a message may start, retries included; what
+            is older is quarantined. Ids of ended tasks are remembered as long. None: no bound.
         max_payload: how many bytes a message, or an outcome with its result, may take; 64 MB.
         compress_over: compress messages and outcomes above this size, where the task says nothing.
         redact: patterns of names, as `"*iban*"`: what has such a name is not shown, in place of the usual ones
@@ -106,6 +108,7 @@ class TaskQ(Submitting):
         patience: Duration = "30s",
         signing_keys: Mapping[str, str | bytes] | str | None = None,
         accept_unsigned: bool = False,
+        max_age: Duration | None = None,
         max_payload: Size = "64MB",
         compress_over: Size | None = None,
         redact: Sequence[str] = PATTERNS,
@@ -128,6 +131,7 @@ class TaskQ(Submitting):
                 patience_ms=to_ms(patience),
                 signing_keys=key_ring(signing_keys),
                 accept_unsigned=accept_unsigned,
+                max_age_ms=read_optional("max_age", max_age, positive_ms),
                 max_payload=read_option("max_payload", max_payload, to_bytes),
                 compress_over=read_optional("compress_over", compress_over, to_bytes),
                 redact=read_option("redact", redact, check_patterns),
@@ -138,6 +142,7 @@ class TaskQ(Submitting):
                 block_when_full_ms=read_option("block_when_full", block_when_full, to_ms),
             )
         )
+        check_max_age(self.config)
         if self.config.offload_over is not None:
             check_offload(self.config, f"app {name!r}")
         if isinstance(include, str):
@@ -197,7 +202,7 @@ class TaskQ(Submitting):
         """What signs, verifies and bounds what travels."""
         if self._frames is None:
             namespace = self.broker.namespace
-            self._frames = FrameCodec.of(self.config, namespace.name, namespace.shards)
+            self._frames = FrameCodec.of(self.config, namespace.name, namespace.shards, namespace.now_ms)
         return self._frames
 
     @property

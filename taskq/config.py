@@ -56,6 +56,9 @@ class AppConfig:
     accept_unsigned: bool = False
     """With signing keys: read what is not signed, too. For the time when signing is introduced."""
 
+    max_age_ms: int | None = None
+    """With signing keys: how long after it was sent, or is due, a message may start; None for ever."""
+
     max_payload: int = 64 << 20
     """How many bytes a message, or an outcome with its result, may take. 64 MB."""
 
@@ -85,11 +88,10 @@ class AppConfig:
             raise ConfigurationError(f"a lease of {self.lease_ms} ms is too short; give 500 ms or more")
         if self.dedupe_ttl_ms < 120_000:
             raise ConfigurationError("dedupe_ttl is below 2m: clients repeat an enqueue for that long")
-        if self.dead_ttl_ms < self.dedupe_ttl_ms:
+        if self.dead_ttl_ms < self.remember_ms:
             raise ConfigurationError(
-                "dead_ttl is below dedupe_ttl: a dead letter's id must be remembered too"
+                "dead_ttl is below dedupe_ttl or max_age: a dead letter's id must be remembered too"
             )
-
         if not 1_024 <= self.max_payload <= 256 << 20:
             raise ConfigurationError(
                 f"max_payload is {self.max_payload:,} bytes; give 1KB to 256MB, and store larger data elsewhere"
@@ -110,9 +112,14 @@ class AppConfig:
         """What `redact` comes to."""
         return redaction_of(self.redact)
 
+    @property
+    def remember_ms(self) -> int:
+        """How long an ended task's id is known at least: what is sent again meanwhile does not run."""
+        return max(self.dedupe_ttl_ms, self.max_age_ms or 0)
+
     def record_ttl_ms(self, result_ttl_ms: int | None = None) -> int:
         """How long the record of an ended task stays, given what its task or its call says of its result."""
-        return max(self.result_ttl_ms if result_ttl_ms is None else result_ttl_ms, self.dedupe_ttl_ms)
+        return max(self.result_ttl_ms if result_ttl_ms is None else result_ttl_ms, self.remember_ms)
 
 
 def check_signing(config: AppConfig, what: str) -> None:
@@ -121,6 +128,14 @@ def check_signing(config: AppConfig, what: str) -> None:
         raise SigningRequired(
             f"{what} sends code, which workers load only if it is signed: set TASKQ_SIGNING_KEYS for programs and "
             "workers alike; `taskq keys new` makes a key"
+        )
+
+
+def check_max_age(config: AppConfig) -> None:
+    """Raise `ConfigurationError` if there is a `max_age` and no keys: anybody could write any date."""
+    if config.max_age_ms is not None and config.signing_keys is None:
+        raise ConfigurationError(
+            "max_age takes signing keys, for else anybody writes any date: set TASKQ_SIGNING_KEYS"
         )
 
 
@@ -134,6 +149,7 @@ VARIABLES = {
     "patience_ms": "TASKQ_PATIENCE",
     "signing_keys": "TASKQ_SIGNING_KEYS",
     "accept_unsigned": "TASKQ_ACCEPT_UNSIGNED",
+    "max_age_ms": "TASKQ_MAX_AGE",
     "max_payload": "TASKQ_MAX_PAYLOAD",
     "compress_over": "TASKQ_COMPRESS_OVER",
     "redact": "TASKQ_REDACT",

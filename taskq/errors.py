@@ -21,6 +21,7 @@
     ├── ArgumentMismatch (TypeError)  an argument does not fit its annotation, or the signature
     ├── BadMessage                    bytes that are no message of ours
     │   └── BadSignature              not signed by one of our keys, altered, or moved here from elsewhere
+    │       └── MessageTooOld         signed, and older than max_age allows: sent again, or it waited for too long
     ├── PayloadError                  what was offloaded to a store
     │   ├── PayloadUnavailable        the store is out of reach, or none is named here
     │   ├── PayloadMissing            the store has the object no more
@@ -156,6 +157,10 @@ class BadMessage(TaskqError, ValueError):
 
 class BadSignature(BadMessage):
     """Raised, where there are signing keys, when a message or an outcome is not signed, was altered, or was moved."""
+
+
+class MessageTooOld(BadSignature):
+    """Raised, where there is a `max_age`, when a signed message is older: sent again, or it has waited for too long."""
 
 
 class PayloadError(TaskqError):

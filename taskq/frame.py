@@ -8,13 +8,15 @@ and the body. It is checked before anything is parsed, unpacked or fetched.
 
 from __future__ import annotations
 
+import time
 import zlib
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 
 from taskq.config import AppConfig
-from taskq.errors import BadMessage, BadSignature, PayloadTooLarge
+from taskq.errors import BadMessage, BadSignature, MessageTooOld, PayloadTooLarge
 from taskq.names import shard_of
 from taskq.signing import KNOWS_KEY, MAC_BYTES, KeyRing, is_key_id
 
@@ -110,6 +112,8 @@ class FrameCodec:
         accept_unsigned: with keys, read what is not signed all the same: for the time when keys are introduced.
         max_payload: how many bytes a body may take, packed and unpacked.
         compress_over: bodies above this many bytes are compressed where nothing else is said; None for none.
+        max_age_ms: how old a signed message may be that is read to be run; None for any age.
+        now_ms: gives Redis time, 0 where it is not known yet.
     """
 
     def __init__(
@@ -121,20 +125,25 @@ class FrameCodec:
         accept_unsigned: bool = False,
         max_payload: int = LARGEST,
         compress_over: int | None = None,
+        max_age_ms: int | None = None,
+        now_ms: Callable[[], int] = int,
     ) -> None:
         self.keys = keys
         self.max_payload = max_payload
         self._namespace, self._shards = namespace, shards
         self.accepts_unsigned = accept_unsigned
         self._compress_over = compress_over
+        self._max_age_ms, self._now_ms = max_age_ms, now_ms
         signer = keys.signer.encode() if keys else b""
         self._signer = bytes((len(signer),)) + signer
         self.is_plain = keys is None and compress_over is None
         """Nothing is signed, and compressed only what asks for it: most bodies need no look at all."""
 
     @classmethod
-    def of(cls, config: AppConfig, namespace: str, shards: int) -> FrameCodec:
-        """Make what a configuration asks for, for the namespace that is in use."""
+    def of(
+        cls, config: AppConfig, namespace: str, shards: int, now_ms: Callable[[], int] = int
+    ) -> FrameCodec:
+        """Make what a configuration asks for, for the namespace that is in use; `now_ms` as above."""
         return cls(
             namespace,
             shards,
@@ -142,6 +151,8 @@ class FrameCodec:
             accept_unsigned=config.accept_unsigned,
             max_payload=config.max_payload,
             compress_over=config.compress_over,
+            max_age_ms=config.max_age_ms,
+            now_ms=now_ms,
         )
 
     @property
@@ -205,6 +216,17 @@ class FrameCodec:
         if self.keys is not None and not self.accepts_unsigned:
             raise BadSignature(
                 f"the {what} is not signed, and here are signing keys; whoever made it has none"
+            )
+
+    def check_age(self, since_ms: int) -> None:
+        """Raise `MessageTooOld` if what was sent, or fell due, at that Redis time is too old to be run."""
+        if self._max_age_ms is None:
+            return
+        age_ms = (self._now_ms() or time.time_ns() // 1_000_000) - since_ms
+        if age_ms > self._max_age_ms:
+            raise MessageTooOld(
+                f"the message is {age_ms / 1_000:,.0f} s old, and max_age allows {self._max_age_ms / 1_000:,.0f}: "
+                "it was sent again, or has waited for too long"
             )
 
     def bounded(self, body: T) -> T:

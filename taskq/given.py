@@ -46,6 +46,10 @@ class Given(msgspec.Struct, frozen=True, omit_defaults=True):
     durability: Durability | None = None
     block_ms: int | None = None
 
+    def due_ms(self, now_ms: int) -> int:
+        """Give the instant before which the call must not start; 0 for none."""
+        return self.eta_ms or (now_ms + self.delay_ms if self.delay_ms else 0)
+
     def wire(self, task: str) -> str:
         """Give what `enqueue.lua` is told beside the message."""
         return producing.options(

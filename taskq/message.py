@@ -19,6 +19,7 @@ from taskq.payloads import Aside, Payloads, Reference
 # What `using()` accepts, held against what arrives, too: Redis refuses a longer TTL half-way through a settle, and a
 # runner that cannot note a timeout is a thread less.
 Span = Annotated[int, Meta(ge=0, le=LONGEST_MS)]
+Instant = Annotated[int, Meta(ge=0, le=LATEST_MS)]
 Count = Annotated[int, Meta(ge=0, lt=1 << 31)]
 
 
@@ -40,15 +41,17 @@ class Message(
         "secrets": "x",
         "origin": "o",
         "payload": "l",
+        "due_ms": "d",
     },
 ):
     """One call: which task, where it waits, its arguments as the codec's bytes, and what `using()` was given.
 
     What the decorator says (`max_retries`, `timeout`, …) is read from the worker's code at run time, so that
     a deployment heals waiting tasks; here stands only what this one call was given. `created_ms` is the
-    producer's estimate of Redis time. `secrets` says which arguments are not shown (`taskq.redaction.Marks`), to those
-    too who have none of the code. `origin` is the id of the dead letter that this one requeues. `payload` says where
-    the arguments lie, if they are not here: `bring_back` fetches them.
+    producer's estimate of Redis time, and so is `due_ms`, which only those have that wait for an instant.
+    `secrets` says which arguments are not shown (`taskq.redaction.Marks`), to those too who have none of the
+    code. `origin` is the id of the dead letter that this one requeues. `payload` says where the arguments lie,
+    if they are not here: `bring_back` fetches them.
     """
 
     task: str
@@ -56,7 +59,7 @@ class Message(
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
     args: bytes = b""
     kwargs: bytes = b""
-    created_ms: Annotated[int, Meta(ge=0, le=LATEST_MS)] = 0
+    created_ms: Instant = 0
     max_retries: Count | None = None
     timeout_ms: Span | None = None
     """0: no limit."""
@@ -66,6 +69,7 @@ class Message(
     secrets: list[int | str] | None = None
     origin: str | None = None
     payload: Reference | None = None
+    due_ms: Instant = 0
 
     def __repr__(self) -> str:
         return f"<Message {self.task} in {self.queue}>"  # without its arguments: they may be secret
@@ -128,17 +132,20 @@ def open_message(data: bytes, id: str, queue: str | None, frames: FrameCodec) ->
     Raises:
         UnknownFrame: the frame is of a later version, or has flags that this release does not know.
         UnknownKey: a key that is not here has signed it.
-        BadSignature: it is not signed though there are keys, was altered, or was signed for another place.
+        BadSignature: it is not signed though there are keys, was altered, or was signed for another place; as
+            `MessageTooOld`, it is older than `max_age`.
         BadMessage: the bytes are no message, or too many.
     """
     if data[:2] == PLAIN and frames.keys is None and len(data) <= frames.max_payload:
         return _decode(memoryview(data)[2:], data), False
     body, verified = frames.open(data, "message", id)
     message = _decode(body, data)
-    if verified and queue is not None and message.queue != queue:
-        raise BadSignature(
-            f"the message is signed for queue {message.queue!r} and was found in {queue!r}: it was moved"
-        )
+    if verified:
+        if queue is not None and message.queue != queue:
+            raise BadSignature(
+                f"the message is signed for queue {message.queue!r} and was found in {queue!r}: it was moved"
+            )
+        frames.check_age(max(message.created_ms, message.due_ms))
     return message, verified
 
 

@@ -226,19 +226,21 @@ class Sender(Generic[P, R]):
         """Make the message of one call. Raises what `enqueue` raises of its arguments."""
         app, given = self.app, self.given
         args_data, kwargs_data = self.codec.encode_call(args, kwargs)
+        now_ms = app.broker.now_ms() or time.time_ns() // 1_000_000
         message = Message(
             self.name,
             queue,
             self.priority,
             args_data,
             kwargs_data,
-            app.broker.now_ms() or time.time_ns() // 1_000_000,
+            now_ms,
             given.max_retries,
             given.timeout_ms,
             given.result_ttl_ms,
             given.headers,
             given.tags,
             self.codec.secrets,
+            due_ms=given.due_ms(now_ms),
         )
         task_id = given.id or new_task_id(self._shard(app.config.shards))
         if hooks := app.hooks.before_enqueue:

@@ -159,7 +159,7 @@ class Judge:
 def judge_of(app: Application) -> Judge:
     """Make the judge of an app's workers."""
     config = app.config
-    ttls = config.result_ttl_ms, config.dedupe_ttl_ms, config.dead_ttl_ms
+    ttls = config.result_ttl_ms, config.remember_ms, config.dead_ttl_ms
     return Judge(*ttls, app.frames, config.redaction.own or None, app.payloads)
 
 

@@ -20,7 +20,7 @@ from taskq.errors import ConfigurationError
 FILE = "pyproject.toml"
 _COMMON = ("app", "app_dir")
 _WHERE = ("url", "redis_url", "namespace")
-_THE_APPS = ("lease", "visibility_timeout", "result_ttl", "dedupe_ttl", "dead_ttl")
+_THE_APPS = ("lease", "visibility_timeout", "result_ttl", "dedupe_ttl", "dead_ttl", "max_age")
 
 
 def project_table() -> dict[str, Any]:

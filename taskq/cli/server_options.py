@@ -67,7 +67,7 @@ class Server:
     @property
     def frames(self) -> FrameCodec:
         """What signs and verifies, with the keys that the environment names."""
-        return FrameCodec.of(self.config, self.namespace, len(self.shards))
+        return FrameCodec.of(self.config, self.namespace, len(self.shards), self.broker.now_ms)
 
     @property
     def redaction(self) -> Redaction:

@@ -75,7 +75,7 @@ def requeue(
     except BadMessage as error:
         raise BadMessage(f"the message of dead letter {id} is unreadable: it can only be purged") from error
     now_ms = yield from redis_now_ms(keys)
-    message = msgspec.structs.replace(old, origin=id, created_ms=now_ms, queue=queue)
+    message = msgspec.structs.replace(old, origin=id, created_ms=now_ms, due_ms=0, queue=queue)
     new = new_task_id(keys.shard)
     if old.payload is not None:
         message = yield work(partial(_copied, message, id, new, payloads))

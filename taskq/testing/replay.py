@@ -193,7 +193,7 @@ class _Desk(Desk):
     """Hears what one run came to, and tells nobody."""
 
     def __init__(self, app: TaskQ, namespace: Namespace, state: Any) -> None:
-        ttls = app.config.result_ttl_ms, app.config.dedupe_ttl_ms, app.config.dead_ttl_ms
+        ttls = app.config.result_ttl_ms, app.config.remember_ms, app.config.dead_ttl_ms
         judge = _Judge(*ttls, payloads=_ReadOnly(app.payloads.store, app.config.max_payload))
         holdings = Holdings(Prefetch(1), Ledger(log_tasks=False))
         super().__init__(holdings, judge, Hooks(app.middleware), Testimony(2), namespace, state)
