@@ -97,6 +97,10 @@ class Proxy:
         self.heals = threading.Event()
         """Clear while nothing passes."""
         self.heals.set()
+        self.dead_before = 0
+        """Connections with a lower number are not known any more on the way: nothing passes, and nobody hears why."""
+        self.connections = 0
+        self.over = threading.Event()
         self._server_port = port
         self._listener = _Listener(("127.0.0.1", 0), _Connection)
         self._listener.proxy = self
@@ -113,17 +117,24 @@ class Proxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.over.set()
         self._listener.shutdown()
         self._listener.server_close()
         self._thread.join(5)
 
     @contextlib.contextmanager
-    def blackhole(self) -> Generator[None]:
-        """Let nothing pass for the body, not even the end of a connection; what was on its way comes afterwards."""
+    def blackhole(self, *, forgets: bool = False) -> Generator[None]:
+        """Let nothing pass for the body, not even the end of a connection.
+
+        What was on its way comes afterwards; unless the way `forgets`, as a firewall's table does: then all connections
+        of until then stay dead.
+        """
         self.heals.clear()
         try:
             yield
         finally:
+            if forgets:
+                self.dead_before = self.connections
             self.heals.set()
 
     def connect(self) -> socket.socket:
@@ -150,6 +161,8 @@ class _Connection(socketserver.BaseRequestHandler):
     request: socket.socket
 
     def handle(self) -> None:
+        self.number = self.server.proxy.connections
+        self.server.proxy.connections += 1
         with contextlib.suppress(OSError), self.server.proxy.connect() as upstream:
             upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -159,7 +172,14 @@ class _Connection(socketserver.BaseRequestHandler):
                 while (words := commands.gets()) is not False:
                     if not self._pass_on(words, upstream):
                         return
-            self.server.proxy.heals.wait()
+            self._wait()
+
+    def _wait(self) -> None:
+        """Wait until something passes on this connection; if nothing ever does again, until the proxy ends."""
+        proxy = self.server.proxy
+        proxy.heals.wait()
+        if self.number < proxy.dead_before:
+            proxy.over.wait()
 
     def _pass_on(self, words: Words, upstream: socket.socket) -> bool:
         proxy = self.server.proxy
@@ -167,10 +187,10 @@ class _Connection(socketserver.BaseRequestHandler):
         proxy.lost[fate] += 1
         if fate is Fate.LOSE_COMMAND:
             return False
-        proxy.heals.wait()
+        self._wait()
         upstream.sendall(_packed(words))
         reply = _reply(upstream, self.request)
-        proxy.heals.wait()
+        self._wait()
         if fate is Fate.HALF_CLOSE:
             self.request.shutdown(socket.SHUT_WR)
             while self.request.recv(65_536):

@@ -6,7 +6,7 @@
 
 How a run goes (`runner.py`): a `Stage` starts a server in a folder of its own; the scenario's `play` starts hosts (each
 a `taskq worker` command) and producers, and does the damage; the rig waits until all work is done or nothing has moved
-for 8 s, stops the workers, and gathers ledger and records; the checker (`checker.py`, pure functions) judges them, then
+for 6 s, stops the workers, and gathers ledger and records; the checker (`checker.py`, pure functions) judges them, then
 the scenario's own `judge`. The same again, broken by the scenario's control, must show what the scenario is about.
 
 | file | has |

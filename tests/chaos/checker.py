@@ -80,6 +80,7 @@ class Findings:
     unbalanced: list[str]
     residue: list[str]
     late_s: list[float]
+    waited_s: list[float]
     recovered_s: dict[str, list[float]]
     """By what was killed: how long until each task that ran there started again."""
     resumed_s: list[float]
@@ -130,6 +131,7 @@ def check(evidence: Evidence) -> Findings:
         unbalanced=unbalanced(entries, finals),
         residue=list(evidence.residue),
         late_s=late_s(entries),
+        waited_s=waited_s(entries),
         recovered_s=recovered_s(entries),
         resumed_s=resumed_s(entries),
     )
@@ -234,6 +236,16 @@ def late_s(entries: Sequence[Entry]) -> list[float]:
         if entry.event == "start" and entry.id in due:
             firsts.setdefault(entry.id, entry.ns)
     return sorted((ns - due[id]) / 1e9 for id, ns in firsts.items())
+
+
+def waited_s(entries: Sequence[Entry]) -> list[float]:
+    """How long after it was accepted each task that was not scheduled first started, ascending."""
+    accepted = {entry.id: entry.ns for entry in entries if entry.event == "accept" and entry.word == "-"}
+    firsts: dict[str, int] = {}
+    for entry in entries:
+        if entry.event == "start" and entry.id in accepted:
+            firsts.setdefault(entry.id, entry.ns)
+    return sorted(max(0, ns - accepted[id]) / 1e9 for id, ns in firsts.items())
 
 
 def recovered_s(entries: Sequence[Entry]) -> dict[str, list[float]]:

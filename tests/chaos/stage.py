@@ -29,6 +29,7 @@ from tests.chaos import app as tasks
 from tests.chaos import broken, ledger
 from tests.chaos.checker import Complaint, Evidence
 from tests.chaos.lag import Sampler
+from tests.chaos.ledger import Entry
 from tests.chaos.producer import Plan
 from tests.chaos.sending import send
 from tests.chaos.watch import Watcher
@@ -40,7 +41,7 @@ from tests.workers import ROOT, Worker, cpu_seconds
 
 LEASE_S = 2.0
 TASK_MS = 20
-STANDSTILL_S = 8.0
+STANDSTILL_S = 6.0
 """A run in which nothing has moved for so long is over: what has not ended by then never will."""
 
 
@@ -106,6 +107,7 @@ class Stage:
         self.lag = Sampler()
         self.busy = 0.0
         """The machine's load by processor time, 0 to 1, others' included."""
+        self._retired: list[Host] = []
         self._names = 0
         self._exits = contextlib.ExitStack()
 
@@ -134,7 +136,7 @@ class Stage:
         for producer in self.producers:
             producer.process.kill()
             producer.process.wait(10)
-        for host in self.hosts:
+        for host in (*self.hosts, *self._retired):
             host.end()
 
     # -- who takes part
@@ -240,6 +242,18 @@ class Stage:
             **(more or {}),
         }
 
+    def retire(self, host: Host) -> None:
+        """Stop a host as an operator would; that it does not end, or not well, is a complaint."""
+        self.hosts.remove(host)
+        self._retired.append(host)
+        try:
+            code = host.stop(20) if host.running() else host.wait()
+        except AssertionError as error:
+            self._complain("exit", str(error))
+        else:
+            if code:
+                self._complain("exit", f"{host.config.name} ended with {code}: {host.tail()[-1_000:]}")
+
     # -- time
 
     def at_random(self, least: float, most: float) -> Iterator[float]:
@@ -254,9 +268,10 @@ class Stage:
             yield self.seconds - (end - time.monotonic())
 
     def wait_starts(self, count: int, timeout: float = 20) -> None:
-        """Wait until so many more tasks have started."""
-        wanted = self.watcher.starts + count
-        wait_until(lambda: self.watcher.starts >= wanted, timeout, f"{count} starts")
+        """Wait until so many tasks have started in all."""
+        wait_until(
+            lambda: self.watcher.starts >= count, timeout, lambda: f"{count} starts: {self.watcher.starts}"
+        )
 
     # -- what is done to them
 
@@ -325,16 +340,8 @@ class Stage:
         for host in self.hosts:
             if not host.running():
                 self._complain("exit", f"{host.config.name} has ended by itself: {host.tail()[-1_000:]}")
-            else:
-                host.send(signal.SIGTERM)
-        for host in self.hosts:
-            try:
-                code = host.wait(20)
-            except AssertionError as error:
-                self._complain("exit", str(error))
-            else:
-                if code:
-                    self._complain("exit", f"{host.config.name} ended with {code}: {host.tail()[-1_000:]}")
+        for host in list(self.hosts):
+            self.retire(host)
 
     def evidence(self) -> Evidence:
         """Give what the run has left, once it is settled."""
@@ -347,12 +354,16 @@ class Stage:
             self._complain("server", f"it does not answer at the end: {error!r}")
         watcher = self.watcher
         return Evidence(
-            ledger.read(self.ledger),
+            self.entries(),
             dict(watcher.states),
             dict(watcher.seen),
             dict(watcher.outcomes),
             residue,
         )
+
+    def entries(self) -> list[Entry]:
+        """Give what stands in the ledger so far, in the order of time."""
+        return ledger.read(self.ledger)
 
     def _look(self) -> None:
         try:

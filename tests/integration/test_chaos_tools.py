@@ -104,6 +104,21 @@ def test_a_blackhole_passes_nothing_and_hides_the_end_of_a_connection_until_it_h
     wait_until(lambda: b"name=faint" not in server.call("CLIENT", "LIST"))
 
 
+def test_a_way_that_forgets_leaves_old_connections_dead_and_takes_new_ones(
+    server: RedisServer, proxy: Proxy
+) -> None:
+    with through(proxy, timeout=0.3) as old:
+        old.sendall(PING)
+        assert old.recv(64) == b"+PONG\r\n"
+        with proxy.blackhole(forgets=True):
+            old.sendall(PING)
+        with through(proxy) as new:
+            new.sendall(PING)
+            assert new.recv(64) == b"+PONG\r\n"
+        with pytest.raises(TimeoutError):
+            old.recv(64)
+
+
 def test_a_connection_that_is_cut_by_a_reset_says_so(server: RedisServer) -> None:
     with Proxy(server.port, nth("PING", 1, Fate.LOSE_REPLY), reset=True) as proxy:
         with through(proxy) as connection:

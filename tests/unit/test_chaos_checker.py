@@ -131,6 +131,14 @@ def test_a_start_before_the_due_time_is_early_and_one_after_is_late() -> None:
     assert found.late_s == [0.5]
 
 
+def test_a_task_waits_from_its_acceptance_to_its_first_start() -> None:
+    scheduled = [entry(1, "accept", word=str(S)), *GOOD[1:]]
+
+    assert check(well(AGAIN)).waited_s == [1.0]
+    assert check(well([entry(2.5, "accept"), *GOOD[1:]])).waited_s == [0.0]
+    assert check(well(scheduled)).waited_s == []
+
+
 def test_a_task_that_was_seen_to_end_in_two_ways_has_changed() -> None:
     assert kinds(Evidence(GOOD, {"a": "F"}, {"a": ["S|1", "F|2"]})) == ["changed"]
     assert kinds(Evidence(GOOD, {"a": "S"}, {"a": ["S|1", "S|1"]})) == []

@@ -19,7 +19,7 @@ class EnqueueCut(Scenario):
 
     id = "T07"
     fault = "connections cut at `enqueue`: 30 % after, 10 % before the server had it"
-    seconds = 16.0
+    seconds = 12.0
     control = "new_id_at_each_repeat"
     shows = ("unexpected",)
 
