@@ -52,5 +52,7 @@ A control is a module with `apply()`: taskq's code replaced, or its scripts alte
 each `taskq worker` and each producer of the run, not in the rig. It breaks one thing, the one that the scenario is
 about, as another queue has it broken. `if stage.control:` is for those that break the server's settings instead.
 
+An altered script has another SHA; a proxy knows it by its name all the same if the changes stand in `CHANGES`.
+
 See that it works: `--only T05 --scale 0.5`, a few times, with others on the machine. Then CI has it.
 """

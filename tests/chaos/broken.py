@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import importlib
 import os
+from typing import Any
 
 VARIABLE = "TASKQ_CHAOS_CONTROL"
+
+
+def control(name: str) -> Any:
+    """Give the module of a control."""
+    return importlib.import_module(f"tests.chaos.controls.{name}")
 
 
 def apply_control() -> None:
     """Break this process as the environment says; nothing is said in a run that counts."""
     if name := os.environ.get(VARIABLE):
-        importlib.import_module(f"tests.chaos.controls.{name}").apply()
+        control(name).apply()
 
 
 if __name__ == "__main__":

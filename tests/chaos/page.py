@@ -18,6 +18,8 @@ from tests.workers import ROOT
 
 PAGE = ROOT / "docs" / "torture.md"
 RECORDED = Path(__file__).with_name("recorded.json")
+README = ROOT / "README.md"
+IN_README = ("T01", "T02", "T03", "T05", "T07", "T08", "T10")
 BEGIN, END = "<!-- recorded: begin -->", "<!-- recorded: end -->"
 
 
@@ -50,7 +52,13 @@ def load() -> Recorded:
 def publish(recorded: Recorded) -> None:
     """Keep a run, and put its table into the page."""
     RECORDED.write_bytes(msgspec.json.format(msgspec.json.encode(recorded), indent=1) + b"\n")
-    PAGE.write_text(inserted(PAGE.read_text("utf-8"), render(recorded)), "utf-8")
+    show(recorded)
+
+
+def show(recorded: Recorded) -> None:
+    """Put a run's tables into the page and the README."""
+    for path, text in ((PAGE, render(recorded)), (README, summary(recorded))):
+        path.write_text(inserted(path.read_text("utf-8"), text), "utf-8")
 
 
 def inserted(page: str, text: str) -> str:
@@ -81,6 +89,25 @@ def render(recorded: Recorded) -> str:
             f"| {' | '.join(head)} |",
             f"| {' | '.join('---' for _ in head)} |",
             *(f"| {' | '.join(_cells(row))} |" for row in recorded.rows),
+        ]
+    )
+
+
+def summary(recorded: Recorded) -> str:
+    """Give what the README has of it, as Markdown."""
+    total, lost = sum(row.accepted for row in recorded.rows), sum(row.lost for row in recorded.rows)
+    rows = [row for row in recorded.rows if row.id in IN_README]
+    told = (
+        f"Real servers and workers, {len(recorded.rows)} misfortunes, {total:,} tasks, {lost or 'none'} lost."
+    )
+    return "\n".join(
+        [
+            f"{told} Each one also befalls a taskq that is broken on purpose, and that has to show.",
+            "[Torture](docs/torture.md) says how, and has them all.",
+            "",
+            "| what befalls whom | tasks | lost | run again |",
+            "| --- | --- | --- | --- |",
+            *(f"| {row.fault} | {row.accepted:,} | {row.lost} | {row.duplicates} |" for row in rows),
         ]
     )
 

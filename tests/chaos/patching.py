@@ -5,11 +5,14 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from taskq.broker import command
+
+Changes = Mapping[str, Sequence[tuple[str, str]]]
+"""By script, what is replaced by what. A control that alters scripts has them as `CHANGES`."""
 
 
 def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
@@ -17,17 +20,30 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     setattr(owner, name, make(getattr(owner, name)))
 
 
-def alter(changes: Mapping[str, tuple[str, str]]) -> None:
-    """Send scripts with some of their text replaced; each must be found."""
+def alter(changes: Changes) -> None:
+    """Send scripts with some of their text replaced; all that is to be replaced must be found."""
     folder = Path(tempfile.mkdtemp(prefix="taskq-altered-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     shutil.copytree(command.SCRIPTS, folder / "scripts")
-    for name, (old, new) in changes.items():
+    for name, pairs in changes.items():
         path = folder / "scripts" / f"{name}.lua"
         text = path.read_text("utf-8")
-        assert old in text, f"{name}.lua does not have {old!r} any more"
-        path.write_text(text.replace(old, new), "utf-8")
+        for old, new in pairs:
+            assert old in text, f"{name}.lua does not have {old!r} any more"
+            text = text.replace(old, new)
+        path.write_text(text, "utf-8")
     command.SCRIPTS = str(folder / "scripts")
     command.script.cache_clear()
-    for name in changes:
-        command.script(name)  # read now: the folder goes with the supervisor
+    for path in sorted((folder / "scripts").glob("*.lua")):
+        command.script(path.stem)  # read now: the folder goes with the supervisor
+
+
+def altered(changes: Changes) -> dict[str, str]:
+    """Give the name of each altered script by its SHA, and alter nothing here."""
+    scripts = command.SCRIPTS
+    try:
+        alter(changes)
+        return {command.script(path.stem).sha: path.stem for path in Path(scripts).glob("*.lua")}
+    finally:
+        command.SCRIPTS = scripts
+        command.script.cache_clear()

@@ -54,5 +54,7 @@ def all_scenarios() -> dict[str, type[Scenario]]:
     """Give all scenarios, in the order of their ids."""
     for module in pkgutil.iter_modules(scenarios.__path__, f"{scenarios.__name__}."):
         importlib.import_module(module.name)
-    found = sorted(Scenario.__subclasses__(), key=lambda kind: kind.id)
-    return {kind.id: kind for kind in found}
+    here = [
+        kind for kind in Scenario.__subclasses__() if kind.__module__.startswith(f"{scenarios.__name__}.")
+    ]
+    return {kind.id: kind for kind in sorted(here, key=lambda kind: kind.id)}

@@ -30,11 +30,12 @@ from tests.chaos import broken, ledger
 from tests.chaos.checker import Complaint, Evidence
 from tests.chaos.lag import Sampler
 from tests.chaos.ledger import Entry
+from tests.chaos.patching import altered
 from tests.chaos.producer import Plan
 from tests.chaos.sending import send
 from tests.chaos.watch import Watcher
 from tests.leaks import leftovers
-from tests.proxy import Fate, Proxy, Words, all_pass
+from tests.proxy import ALTERED, Fate, Proxy, Words, all_pass
 from tests.servers import RedisServer
 from tests.support import wait_until
 from tests.workers import ROOT, Worker, cpu_seconds
@@ -113,6 +114,8 @@ class Stage:
 
     def __enter__(self) -> Self:
         os.environ[ledger.VARIABLE] = str(self.ledger)
+        if self.control:
+            ALTERED.update(altered(getattr(broken.control(self.control), "CHANGES", {})))
         self._exits.callback(self._end_programs)
         self.server.start()
         self._exits.callback(self.server.stop)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.chaos import page
+from tests.chaos.patching import altered
 from tests.chaos.rows import Row
 from tests.chaos.scenario import Scenario, all_scenarios
 from tests.workers import ROOT
@@ -50,12 +51,13 @@ def test_a_scenario_is_explained_and_has_a_control_that_breaks_something(kind: t
     assert callable(control.apply)
     assert control.__doc__
     assert kind.shows
+    assert altered(getattr(control, "CHANGES", {}))
     assert not set(kind.shows) & set(kind.tolerates)
     assert kind.play is not Scenario.play
 
 
 def test_no_two_scenarios_have_one_id_and_no_control_is_left_over() -> None:
-    ids = [kind.id for kind in Scenario.__subclasses__()]
+    ids = [kind.id for kind in Scenario.__subclasses__() if kind.__module__.startswith("tests.chaos.")]
     controls = importlib.import_module("tests.chaos.controls")
     files = {path.stem for folder in controls.__path__ for path in ROOT.joinpath(folder).glob("[!_]*.py")}
 
@@ -89,9 +91,12 @@ def test_the_table_says_what_was_lost() -> None:
     assert "tasks 2 were lost" in page.render(msgspec.structs.replace(recorded, rows=[with_(lost=2)]))
 
 
-def test_the_page_shows_the_recorded_run() -> None:
+def test_the_page_and_the_readme_show_the_recorded_run() -> None:
     """Made by the run, never by hand: `python -m tests.chaos --tier nightly --write`."""
     text = page.PAGE.read_text("utf-8")
 
+    readme = page.README.read_text("utf-8")
+
     assert page.inserted(text, page.render(page.load())) == text
+    assert page.inserted(readme, page.summary(page.load())) == readme
     assert all(row.passed for row in page.load().rows)

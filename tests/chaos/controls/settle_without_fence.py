@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.chaos.patching import alter
 
-CHANGES = {"settle": ("elseif string.sub(record, 2, #fence + 1) ~= fence then", "elseif false then")}
+CHANGES = {"settle": [("elseif string.sub(record, 2, #fence + 1) ~= fence then", "elseif false then")]}
 
 
 def apply() -> None:

@@ -46,6 +46,34 @@ class ClaimCut(Scenario):
         return {"replies_lost": str(self.proxy.lost[Fate.LOSE_REPLY]), "waited_max": f"{waited:.2f}s"}
 
 
+class SettleCut(Scenario):
+    """T09: of three outcomes the reply of one gets lost, and of ten the command. The process sends them again.
+
+    The server has committed the first kind already. The repeat must change nothing, whoever has the task by then.
+    """
+
+    id = "T09"
+    fault = "connections cut at `settle`: 30 % after, 10 % before the server had it"
+    seconds = 12.0
+    control = "settle_again"
+    shows = ("double",)
+
+    def play(self, stage: Stage) -> None:
+        odds = {"settle": {Fate.LOSE_REPLY: 0.3, Fate.LOSE_COMMAND: 0.1}}
+        self.proxy = stage.proxy(at_random(odds, stage.rng), reset=True)
+        stage.steady(url=self.proxy.url)
+        time.sleep(stage.seconds)
+
+    def judge(self, stage: Stage, found: Findings) -> Iterator[Complaint]:
+        if self.proxy.lost[Fate.LOSE_REPLY] < 10:
+            yield Complaint("idle", f"{self.proxy.lost[Fate.LOSE_REPLY]} replies were lost: it shows nothing")
+        if found.duplicates:
+            yield Complaint("repeats", f"{found.duplicates} tasks ran again, though nobody died")
+
+    def figures(self, stage: Stage, found: Findings) -> dict[str, str]:
+        return {"replies_lost": str(self.proxy.lost[Fate.LOSE_REPLY])}
+
+
 class Blackhole(Scenario):
     """T10: nothing passes between one host and the server, and no connection ends; later, new ones pass.
 
