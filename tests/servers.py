@@ -146,6 +146,28 @@ class RedisServer:
         finally:
             os.kill(self.pid, signal.SIGCONT)
 
+    @contextlib.contextmanager
+    def refusing_writes(self, why: str) -> Generator[None]:
+        """Have it refuse writes for the body: OOM, NOREPLICAS, or MISCONF for a snapshot that failed."""
+        in_the_way = self.folder / "dump.rdb" / "in the way"
+        if why == "OOM":
+            setting, bad, good = "maxmemory", "1mb", "0"
+        elif why == "NOREPLICAS":
+            setting, bad, good = "min-replicas-to-write", "1", "0"
+        else:
+            setting, bad, good = "save", "3600 1", ""
+            (self.folder / "dump.rdb").unlink(missing_ok=True)
+            in_the_way.mkdir(parents=True)
+            self.call("BGSAVE")
+            wait_until(lambda: self.call("INFO", "persistence")["rdb_last_bgsave_status"] == "err")
+        self.call("CONFIG", "SET", setting, bad)
+        try:
+            yield
+        finally:
+            self.call("CONFIG", "SET", setting, good)
+            if in_the_way.exists():
+                shutil.rmtree(in_the_way.parent)
+
     def client(self, **options: Any) -> redis.Redis:
         """Make a client that repeats nothing by itself."""
         options = {"protocol": 2, "retry": Retry(NoBackoff(), 0), "socket_timeout": 10, **options}

@@ -17,6 +17,7 @@ from taskq.broker.commands.working import Batch, Beat, ClaimRefused, released
 from taskq.broker.conversation import pause_after
 from taskq.broker.faults import DRIVER_ERRORS, Action, Fault, classify
 from taskq.broker.namespace import Namespace
+from taskq.errors import BackpressureError
 from taskq.worker.channel import Channel
 from taskq.worker.gaps import Gaps
 from taskq.worker.holdings import NUDGE_S, Holdings
@@ -37,6 +38,8 @@ _LAST_WORDS_S = 2.0
 
 _HEAD_START_S = 0.001
 """How long the engine stands back at most when an idle process was given a task."""
+
+_WAITED_OUT: tuple[type[Exception], ...] = (*DRIVER_ERRORS, BackpressureError)
 
 Handler = Callable[[Any], None]
 
@@ -115,9 +118,10 @@ class Engine:
                     if tries:
                         log.info("%s answers again", self._link.where)
                     tries, told = 0, None
-                except DRIVER_ERRORS as error:
+                except _WAITED_OUT as error:
                     self._close()
-                    fault = classify(error, self._link.where).error
+                    known = isinstance(error, BackpressureError)
+                    fault = error if known else classify(error, self._link.where).error
                     if type(fault) is not told:
                         log.warning("%s; what runs goes on, trying again", fault)
                     told = type(fault)
@@ -228,6 +232,8 @@ class Engine:
     def _failed(self, fault: Fault) -> None:
         if fault.broken:
             raise ConnectionError(str(fault.error))
+        if isinstance(fault.error, BackpressureError):
+            raise fault.error  # for want of replicas, or of its disk, it takes no write: that is waited out, too
         if fault.action is Action.INIT:
             # The server lost its data: nothing that we hold exists any more; what runs ends as it can.
             self._namespace.lost(self._life.keys.shard)
