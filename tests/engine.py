@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from shutil import copytree
 from types import TracebackType
@@ -302,12 +302,12 @@ def refused(lab: Lab, process: str, **claim: Any) -> bool:
 
 @contextlib.contextmanager
 def altered_scripts(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, changes: Mapping[str, tuple[str, str]]
+    monkeypatch: pytest.MonkeyPatch, folder: Path, changes: Iterable[tuple[str, str, str]]
 ) -> Any:
-    """Send scripts with some of their text replaced: `{"settle": ("10000", "3")}`. Each must be found."""
+    """Send scripts with some of their text replaced: `[("settle", "10000", "3")]`. Each must be found."""
     copy = folder / "altered"
     copytree(_SCRIPTS, copy / "scripts")  # the real ones, also within another alteration
-    for name, (old, new) in changes.items():
+    for name, old, new in changes:
         file = copy / "scripts" / f"{name}.lua"
         before = file.read_text()
         assert old in before, f"{name}.lua does not have {old!r} any more"

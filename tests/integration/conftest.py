@@ -24,8 +24,8 @@ from tests.servers import RedisServer
 def jumping_clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Let `Lab.jump` move the clock that scripts see."""
     skewed = "+ (tonumber(redis.call('GET', P .. 'skew') or 0))"
-    change = ("math.floor(time[2] / 1000)", f"math.floor(time[2] / 1000) {skewed}")
-    with altered_scripts(monkeypatch, tmp_path, {"prelude": change}):
+    change = ("prelude", "math.floor(time[2] / 1000)", f"math.floor(time[2] / 1000) {skewed}")
+    with altered_scripts(monkeypatch, tmp_path, [change]):
         yield
 
 

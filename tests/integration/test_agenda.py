@@ -261,7 +261,7 @@ def test_the_clock_of_these_tests_is_the_scripts_own(
     lab.hello("p")
     lab.enqueue("a", delay_ms=MINUTE_MS)
     lab.jump(HOUR_MS)
-    with altered_scripts(monkeypatch, tmp_path_factory.mktemp("plain"), {}):
+    with altered_scripts(monkeypatch, tmp_path_factory.mktemp("plain"), []):
         assert lab.claim("p").tasks == []
     lab.beat("p")
     assert ids(lab.claim("p")) == ["a"]

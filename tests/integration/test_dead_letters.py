@@ -149,7 +149,7 @@ def test_a_queue_keeps_so_many_dead_letters_and_no_more(
     fail(lab, "a", "b", "c")
     live_again(lab, "a")
     lab.redis("LREM", lab.keys.ready("default", 5), 1, "a")
-    with altered_scripts(monkeypatch, tmp_path, {"settle": ("- 10000", "- 3")}):
+    with altered_scripts(monkeypatch, tmp_path, [("settle", "- 10000", "- 3")]):
         fail(lab, "d", "e")
 
     assert lab.dead() == ["c", "d", "e"]
@@ -214,6 +214,15 @@ def test_purge_passes_over_what_has_ended_and_puts_what_is_broken_on_record(lab:
     assert sorted(lab.quarantined()) == [("record", "garbled"), ("record", "hollow")]
     assert all(lab.ttl(tail) != -1 for tail in lab.names("[tb]:*"))
     lab.redis("DEL", *(lab.keys.prefix + name for name in lab.names("x:*")))
+
+
+def test_a_purge_of_nothing_but_what_has_ended_counts_nothing(lab: Lab, jumping_clock: None) -> None:
+    lab.enqueue("a")
+    lab.cancel("a")
+    counted = lab.names("stats:*")
+    lab.jump(HOUR_MS)
+    assert lab.call(operating.purge(lab.keys, "default", 5, 600_000)) == (0, 0)
+    assert lab.names("stats:*") == counted
 
 
 def test_a_paused_queue_is_not_woken_by_a_requeue(lab: Lab) -> None:

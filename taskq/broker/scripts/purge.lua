@@ -23,6 +23,6 @@ for x, id in ipairs(ids) do
     astray(id)
   end
 end
-counts['-|C'] = #entries
+if #entries > 0 then counts['-|C'] = #entries end
 recall(entries, counts)
 return { #entries, redis.call('LLEN', list) }
