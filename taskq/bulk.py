@@ -187,7 +187,9 @@ def _store(
         return answers, BrokerUnavailable(f"not sent, for the batch before is unknown: {error}")
     except (BrokerError, ConfigurationError) as error:
         return [Enqueued(error=error) for _ in parcels], error
-    return [_outcome(parcel, one) for parcel, one in zip(parcels, stored, strict=True)], None
+    answers = [_outcome(parcel, one) for parcel, one in zip(parcels, stored, strict=True)]
+    refused = stored[-1].refusal is not None  # from then on
+    return answers, answers[-1].error if refused else None
 
 
 def _wait_for_room(
@@ -222,7 +224,7 @@ def _wait_for_room(
 def _outcome(parcel: Parcel[R], stored: Stored) -> Enqueued[R]:
     try:
         return Enqueued(parcel.confirm(stored))
-    except (BrokerError, TooLate) as error:
+    except (BrokerError, ConfigurationError, TooLate) as error:
         return Enqueued(error=error)
 
 

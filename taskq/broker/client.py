@@ -144,8 +144,9 @@ class Broker:
         Raises:
             EnqueueUnknown: no answer came; they may be stored or not. `.retry()` sends the very same again. It is
                 a DurabilityUnknown if there are `needs`.
-            BackpressureError: the server is full; nothing of the batch it refused was stored.
-            ConfigurationError: the server cannot confirm what is needed; nothing was stored.
+            BackpressureError: the server takes no writes; nothing was stored. Where that begins when some are stored,
+                the answers of the others have the error.
+            ConfigurationError: the server cannot confirm what is needed; as above.
         """
         return self._store(envelopes, needs, None)
 

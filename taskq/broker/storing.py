@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,14 @@ from taskq.broker.commands.producing import BATCH, Envelope, Stored, enqueue
 from taskq.broker.keys import Keys
 from taskq.broker.namespace import Namespace
 from taskq.durability import Needs
-from taskq.errors import DurabilityUnknown, EnqueueUnknown
+from taskq.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    ConfigurationError,
+    DurabilityUnknown,
+    EnqueueUnknown,
+    TaskqError,
+)
 from taskq.frame import LARGEST
 
 if TYPE_CHECKING:
@@ -40,19 +48,44 @@ def store(
     `not_after_ms` (Redis time) is given where the very same messages were sent before; without it they are new,
     and if one is refused at once as too late, our idea of Redis's clock was old: it is sent once more.
     With `safely`, the batches of a shard are waited for together.
+
+    Raises:
+        BrokerUnavailable: there was no answer to some of it.
+        BrokerError, ConfigurationError: the server refuses; nothing was stored. Once it has stored some, the error
+            stands in the answers of the rest.
     """
     if len(envelopes) == 1:
         return (
             yield from _send(namespace, namespace.keys_of(envelopes[0].id), [envelopes], not_after_ms, safely)
         )
-    done: dict[int, Stored] = {}
+    groups: deque[tuple[Keys, list[Sequence[int]]]] = deque()
     for keys, places in _by_shard(namespace, envelopes).items():
-        batches = _batches(envelopes, places)
-        for together in ([batch] for batch in batches) if safely is None else [list(batches)]:
-            sent = [[envelopes[place] for place in batch] for batch in together]
+        batches = [*_batches(envelopes, places)]
+        groups.extend(
+            (keys, group) for group in ([[one] for one in batches] if safely is None else [batches])
+        )
+    done: dict[int, Stored] = {}
+    refusal: tuple[type[TaskqError], str] | None = None
+    while groups:
+        keys, group = groups.popleft()
+        sent = [[envelopes[place] for place in batch] for batch in group]
+        try:
             answers = yield from _send(namespace, keys, sent, not_after_ms, safely)
-            done.update(zip(chain.from_iterable(together), answers, strict=True))
-    return [done[place] for place in range(len(envelopes))]
+        except BrokerUnavailable:
+            raise
+        except (BrokerError, ConfigurationError) as error:
+            if len(group) > 1:  # some of these may be stored: each by itself tells
+                groups.extendleft((keys, [batch]) for batch in reversed(group))
+                continue
+            if not done:
+                raise
+            refusal = type(error), str(error)
+            break
+        done.update(zip(chain.from_iterable(group), answers, strict=True))
+    return [
+        done.get(place) or Stored(envelope.id, False, refusal=refusal)
+        for place, envelope in enumerate(envelopes)
+    ]
 
 
 def _send(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,6 +111,35 @@ class TestProducers:
             assert handle.id == unknown.value.id
             assert handle.created
             app.close()
+
+
+@pytest.mark.parametrize(
+    "given", [{"delay": 3_600}, {}, {"durability": "fsync"}], ids=["delayed", "plain", "safe"]
+)
+def test_what_many_calls_are_told_is_so_where_a_server_fills_up_among_them(
+    redis_server: Start, given: dict[str, Any]
+) -> None:
+    """They go in several commands; what those before the full memory have stored is stored."""
+    own = redis_server("--maxmemory-policy", "noeviction", "--appendfsync", "always")
+    app = TaskQ("shop", redis_url=own.url)
+    task = app.task(text, name="text")
+    keys = app.broker.keys[0]
+    task.enqueue("")
+    own.call("CONFIG", "SET", "maxmemory", int(own.call("INFO", "memory")["used_memory"]) + 1_500_000)
+
+    outcomes = task.using(**given).enqueue_many(("x" * 2_000,) for _ in range(3_000))
+
+    accepted = [one.get().id for one in outcomes if one.created]
+    assert 0 < len(accepted) < 3_000
+    assert all(isinstance(one.error, BackpressureError) for one in outcomes if not one.created)
+    stored = {name.decode().rpartition(":")[2] for name in own.call("KEYS", keys.message("*"))}
+    assert {*accepted} == stored & {*accepted}
+    assert len(stored) == len(accepted) + 1
+    app.close()
+
+
+def text(words: str) -> str:
+    return words
 
 
 @pytest.mark.parametrize("why", ["NOREPLICAS", "MISCONF"])

@@ -125,6 +125,24 @@ class TestEnqueueMany:
         assert {outcome.error for outcome in outcomes} == {error}
         assert [command.name for command in app.wire.commands].count("enqueue") == 1
 
+    def test_what_was_stored_before_the_refusal_is_told_as_stored(self) -> None:
+        app = WiredApp()
+        wire, stored = app.wire, iter([True, True, False])
+
+        def fills_up(command: Any) -> Any:
+            if next(stored):
+                return [NOW_MS, *[1] * (len(command.args) // 4)]
+            raise BackpressureError("memory")
+
+        wire.replies["enqueue"] = fills_up
+        outcomes = app.task(add).using(delay=1).enqueue_many((n,) for n in range(600))  # 64 a command
+
+        assert [one.created for one in outcomes] == [True] * 128 + [False] * 472
+        assert {(type(one.error), str(one.error)) for one in outcomes[128:]} == {
+            (BackpressureError, "memory")
+        }
+        assert [command.name for command in wire.commands].count("enqueue") == 3
+
     def test_async_twins_do_the_same(self) -> None:
         app = WiredApp()
         task = app.task(add)

@@ -9,7 +9,7 @@ import msgspec
 
 from taskq.broker.command import Command, text
 from taskq.broker.keys import Keys
-from taskq.errors import BadMessage, BrokerError, QueueFull, TooLate
+from taskq.errors import BadMessage, BrokerError, QueueFull, TaskqError, TooLate
 from taskq.record import Record, State, parse_record
 
 BATCH = 256
@@ -80,9 +80,14 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     """The list that could not take it, for its key holds something else."""
     full: Full | None = None
     """The queue that did not take it."""
+    refusal: tuple[type[TaskqError], str] | None = None
+    """The error that the server refused its batch with, or one before, after it had taken others."""
 
     def check(self) -> None:
-        """Raise TooLate, QueueFull or BrokerError if it is not stored, and nothing else holds its id or key."""
+        """Raise TooLate, QueueFull or what refused it if it is not stored, and nothing else holds its id or key."""
+        if self.refusal is not None:
+            kind, says = self.refusal
+            raise kind(says)
         if self.full is not None:
             raise QueueFull(self.id, self.full.queue, self.full.ready, self.full.most)
         if self.too_late:
