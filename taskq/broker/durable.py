@@ -70,11 +70,13 @@ class Safely:
     """Sends commands so that `needs` holds once their replies are here.
 
     Learns at its first use how this server confirms, and refuses one that cannot before anything is sent. What the
-    server is asked after each command shows whether that is still so. `wait_ms`: how long one try waits.
+    server is asked after each command shows whether that is still so. `wait_ms`: how long one try waits; `run` is
+    `Broker.run`, for those that are to repeat what they sent.
     """
 
-    def __init__(self, needs: Needs, wait_ms: int) -> None:
+    def __init__(self, needs: Needs, wait_ms: int, run: Callable[[Steps[Any]], Any]) -> None:
         self.needs = needs
+        self.run = run
         self._wait_ms = wait_ms
         self._waits: list[Wait] = []
 
@@ -88,7 +90,7 @@ class Safely:
             BrokerError: the commands' own failures.
         """
         if not self._waits:
-            self._waits = yield from self._learn(keys)
+            self._waits = yield from self.learn(keys)
         mark = Wait(("SET", keys.mark, 1, "PX", _MARK_MS), lambda _: "")
         first = commands[0]
         command: Command[list[Any]] = Durable(
@@ -106,7 +108,8 @@ class Safely:
             self._waits = []  # it may be another server next time, or the same with other settings
             raise
 
-    def _learn(self, keys: Keys) -> Steps[list[Wait]]:
+    def learn(self, keys: Keys) -> Steps[list[Wait]]:
+        """Ask the server by what it confirms; raises what `send` raises of one that cannot."""
         waits: list[Wait] = []
         if self.needs.fsync:
             waits.append((yield from self._by_fsync(keys)))

@@ -101,7 +101,9 @@ def requeue_letters(
         report = _requeue_each(server, ids)
     else:
         requeued, refused = server.run(
-            letters.requeue_all(server.shards, wanted, server.keep_ms, server.frames, server.payloads)
+            letters.requeue_all(
+                server.shards, wanted, server.keep_ms, server.frames, server.payloads, server.safely
+            )
         )
         report = Report(requeued, refused)
     show(as_json, report, _show_report)
@@ -115,7 +117,9 @@ def _requeue_each(server: Server, ids: tuple[str, ...]) -> Report:
         keys = server.keys_of(task_id)
         try:
             queue = server.run(letters.find(keys, task_id))
-            steps = letters.requeue(keys, queue, task_id, server.keep_ms, server.frames, server.payloads)
+            steps = letters.requeue(
+                keys, queue, task_id, server.keep_ms, server.frames, server.payloads, server.safely
+            )
             requeued.append(server.run(steps))
         except (TaskNotFound, BadMessage, PayloadError) as error:
             refused[task_id] = str(error)

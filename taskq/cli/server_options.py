@@ -15,6 +15,7 @@ from taskq.broker.commands.reading import read
 from taskq.broker.keys import Keys
 from taskq.cli.output import line
 from taskq.config import AppConfig, from_environment
+from taskq.durability import needs_of
 from taskq.errors import BrokerError, BrokerNotConfigured, FormatMismatch
 from taskq.frame import FrameCodec
 from taskq.payloads import Payloads, store_of
@@ -22,6 +23,7 @@ from taskq.redaction import Redaction
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
+    from taskq.broker.durable import Safely
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -78,6 +80,11 @@ class Server:
     def payloads(self) -> Payloads:
         """What reaches the store of payloads that the environment names."""
         return Payloads.of(self.config, store_of(self.config, self.namespace))
+
+    @property
+    def safely(self) -> Safely | None:
+        """What makes that which stores tasks wait, as the environment's durability says."""
+        return self.broker.safely(needs_of(self.config.durability))
 
     def keys_of(self, id: str) -> Keys:
         """The keys of the shard that `id` lives on."""

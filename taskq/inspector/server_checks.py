@@ -8,7 +8,9 @@ import time
 
 from taskq.broker.command import Steps, text
 from taskq.broker.commands.reading import read
-from taskq.inspector.doctor import Check, Found, Patient, not_checked, ok, problem, warning
+from taskq.durability import Durability, needs_of
+from taskq.errors import BrokerRefused, ConfigurationError
+from taskq.inspector.doctor import Check, Found, Patient, many, not_checked, ok, problem, warning
 
 _OLDEST = {"Redis": (7, 0), "Valkey": (7, 2)}
 _NEARLY_FULL = 0.9
@@ -82,6 +84,42 @@ def fsync(patient: Patient) -> Steps[list[Found]]:
         says = "appendfsync is no: a dying machine loses what it accepted in half a minute"
         found.append(warning(f"{says}; set it to everysec or always"))
     return found or [ok(f"appendfsync is {policy}, and no fsync was late")]
+
+
+def durability_check(durability: Durability) -> Check:
+    """Make the check whether the server can hold what programs ask of it."""
+
+    def check(patient: Patient) -> Steps[list[Found]]:
+        needs = needs_of(durability)
+        if needs is None:
+            return [ok("relaxed: what is enqueued waits for neither the disk nor replicas")]
+        from taskq.broker.durable import (
+            Safely,  # with the driver, which nothing above the broker loads at its import
+        )
+
+        try:
+            waits = yield from Safely(needs, 1, lambda _: None).learn(patient.keys)
+        except (ConfigurationError, BrokerRefused) as error:
+            return [problem(str(error))]
+        by = " and ".join(text(wait.words[0]) for wait in waits)
+        info = yield from patient.info()
+        online = sum("state=online" in value for name, value in info.items() if name.startswith("slave"))
+        if online < needs.replicas:
+            says = f"{needs} is asked for, and {many(online, 'replica')} online: enqueue raises DurabilityUnknown"
+            return [problem(f"{says}; look at the replicas, or ask for fewer")]
+        if needs.fsync and (yield from _everysec(patient)):
+            says = f"{needs}, by {by}; appendfsync is everysec, so that a call waits up to a second"
+            return [ok(f"{says}: always is quicker for calls one by one, and slower for all else")]
+        return [ok(f"{needs}, by {by}")]
+
+    return check
+
+
+def _everysec(patient: Patient) -> Steps[bool]:
+    try:
+        return (yield from patient.setting("appendfsync")) == "everysec"
+    except BrokerRefused:
+        return False
 
 
 def clients(patient: Patient) -> Steps[list[Found]]:

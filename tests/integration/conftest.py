@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.engine import Lab, altered_scripts
 from tests.player import Player, add
 from tests.proxy import Proxy
 from tests.servers import RedisServer
+from tests.slow_disk import Disk
 
 
 @pytest.fixture
@@ -108,3 +110,14 @@ def worker(app: TaskQ, server: RedisServer) -> Iterator[Player]:
     yield player
     player.run_all()
     player.leave()
+
+
+@pytest.fixture
+def disk(redis_server: Callable[..., RedisServer]) -> Disk:
+    return Disk(redis_server("--appendfsync", "always"))
+
+
+@pytest.fixture
+def thread() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as pool:
+        yield pool

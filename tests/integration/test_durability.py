@@ -4,45 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from taskq import TaskQ
-from taskq.errors import BrokerRefused, ConfigurationError, DurabilityUnknown, EnqueueUnknown
+from taskq.errors import DurabilityUnknown, EnqueueUnknown
 from taskq.handle import TaskHandle
-from tests.player import add
 from tests.proxy import Fate, Proxy, nth
 from tests.servers import RedisServer
+from tests.slow_disk import HELD_UP_S, Disk, app_of, assert_held_up, by_enqueue, calls_of, stored
 from tests.support import wait_until
 
-HELD_UP_S = 0.3
-"""How long is looked on while a call must not return: an enqueue takes a millisecond."""
-
 Enqueue = Callable[[TaskQ], list[TaskHandle[Any]]]
-
-
-class Disk:
-    """A server's disk, as far as a client can tell it from a slow one: with `stop` it confirms nothing any more."""
-
-    def __init__(self, server: RedisServer) -> None:
-        self.server = server
-
-    def stop(self) -> None:
-        # Where WAITAOF is, nothing is synced now; where it is not, every second, which is no confirmation.
-        self.server.call("CONFIG", "SET", "appendfsync", "no" if self.server.kind == "valkey" else "everysec")
-
-    def go_on(self) -> None:
-        self.server.call("CONFIG", "SET", "appendfsync", "always")
-
-
-@pytest.fixture
-def disk(redis_server: Callable[..., RedisServer]) -> Disk:
-    return Disk(redis_server("--appendfsync", "always"))
 
 
 @pytest.fixture
@@ -52,31 +28,6 @@ def app(disk: Disk, namespace: str) -> Iterator[TaskQ]:
     app.enqueue("add", 0, 0, queue="elsewhere")
     yield app
     app.close()
-
-
-@pytest.fixture
-def thread() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor() as pool:
-        yield pool
-
-
-def app_of(url: str, namespace: str, durability: str = "fsync", **options: Any) -> TaskQ:
-    app = TaskQ("shop", redis_url=url, namespace=namespace, durability=durability, **options)
-    app.task(add, name="add")
-    return app
-
-
-def stored(app: TaskQ, server: RedisServer, queue: str = "default") -> list[str]:
-    return [id.decode() for id in server.call("LRANGE", app.broker.keys[0].ready(queue, 5), 0, -1)]
-
-
-def calls_of(server: RedisServer, command: str) -> int:
-    stats = server.call("INFO", "commandstats")
-    return int(stats.get(f"cmdstat_{command}", {"calls": 0})["calls"])
-
-
-def by_enqueue(app: TaskQ) -> list[TaskHandle[Any]]:
-    return [app.tasks["add"].enqueue(1, 2)]
 
 
 def by_name(app: TaskQ) -> list[TaskHandle[Any]]:
@@ -124,11 +75,6 @@ def test_a_call_returns_once_the_disk_has_it(
 
     assert [handle.id for handle in handles] == ids == stored(app, disk.server)
     assert all(handle.created for handle in handles)
-
-
-def assert_held_up(call: Future[Any]) -> None:
-    with pytest.raises(TimeoutError):
-        call.result(HELD_UP_S)
 
 
 @pytest.mark.parametrize("enqueue", WAYS)
@@ -288,165 +234,4 @@ def test_after_an_unknown_batch_the_rest_is_not_sent(disk: Disk, namespace: str)
     assert {str(one.error)[:36] for one in outcomes[2_048:]} == {"not sent, for the batch before is un"}
     assert len(stored(app, disk.server)) == 2_049
     disk.go_on()
-    app.close()
-
-
-# -- servers that cannot
-
-
-def assert_refused(app: TaskQ, server: RedisServer, kind: type[Exception], says: str) -> None:
-    with pytest.raises(kind, match=says):
-        app.tasks["add"].enqueue(1, 2)
-    (outcome,) = app.tasks["add"].enqueue_many([(1, 2)])
-    assert isinstance(outcome.error, kind)
-    assert stored(app, server) == []
-    app.close()
-
-
-def test_a_server_without_a_file_is_refused(redis_server: Callable[..., RedisServer], namespace: str) -> None:
-    server = redis_server(aof=False)
-    assert_refused(
-        app_of(server.url, namespace), server, ConfigurationError, "set appendonly yes|Set appendonly"
-    )
-
-
-def test_a_server_that_syncs_too_late_is_refused(
-    redis_server: Callable[..., RedisServer], namespace: str
-) -> None:
-    server = redis_server("--appendfsync", "no")
-    says = "appendfsync is no. Set (it to everysec or always|appendonly yes, appendfsync always)"
-    assert_refused(app_of(server.url, namespace), server, ConfigurationError, says)
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [("--appendfsync", "everysec"), ("--appendfsync", "always", "--no-appendfsync-on-rewrite", "yes")],
-)
-def test_where_there_is_no_waitaof_every_reply_has_to_come_after_an_fsync(
-    tmp_path: Path, namespace: str, setting: tuple[str, ...]
-) -> None:
-    server = RedisServer("redis", tmp_path, *setting)
-    server.start()
-    says = "no WAITAOF, and .*appendfsync.* is (everysec|yes). Set appendonly yes"
-    try:
-        assert_refused(app_of(server.url, namespace), server, ConfigurationError, says)
-    finally:
-        server.stop()
-
-
-@pytest.mark.parametrize(
-    ("durability", "right"), [("fsync", "waitaof|config\\|get"), ("replicated:1", "wait")]
-)
-def test_a_user_without_the_right_is_told_which(
-    redis_server: Callable[..., RedisServer], server_kind: str, namespace: str, durability: str, right: str
-) -> None:
-    server = redis_server("--appendfsync", "always")
-    denied = "-wait" + (" -waitaof" if server_kind == "valkey" else "")
-    server.call("ACL", "SETUSER", "web", "on", ">pw", "~*", "+@all", "-config", *denied.split())
-    app = app_of(server.url.replace("://", "://web:pw@"), namespace, durability)
-    by_settings = (server_kind, durability) == ("redis", "fsync")
-    kind: type[Exception] = ConfigurationError if by_settings else BrokerRefused
-    assert_refused(app, server, kind, rf"give (it|this user) \+({right})")
-
-
-def test_settings_that_a_user_may_not_read_are_not_needed_with_waitaof(
-    redis_server: Callable[..., RedisServer], server_kind: str, namespace: str
-) -> None:
-    server = redis_server("--appendfsync", "always")
-    server.call("ACL", "SETUSER", "web", "on", ">pw", "~*", "+@all", "-config")
-    app = app_of(server.url.replace("://", "://web:pw@"), namespace)
-    if server_kind == "valkey":
-        assert app.tasks["add"].enqueue(1, 2).created
-    else:
-        with pytest.raises(ConfigurationError, match="does not tell its settings"):
-            app.tasks["add"].enqueue(1, 2)
-    app.close()
-
-
-def test_a_server_that_can_no_longer_is_noticed_and_asked_anew(disk: Disk, namespace: str) -> None:
-    app = app_of(disk.server.url, namespace, patience="200ms")
-    task = app.tasks["add"]
-    task.using(queue="elsewhere").enqueue(0, 0)
-    disk.server.call("CONFIG", "SET", "appendonly", "no")
-
-    with pytest.raises(DurabilityUnknown, match=r"WAITAOF is refused|appendonly is no"):
-        task.enqueue(1, 2)
-    assert len(stored(app, disk.server)) == 1
-    with pytest.raises(ConfigurationError):
-        task.enqueue(3, 4)
-
-    assert len(stored(app, disk.server)) == 1
-
-
-def test_what_memory_holds_is_not_waited_for(namespace: str) -> None:
-    app = app_of("memory://durability", namespace, "replicated:2")
-    assert app.tasks["add"].enqueue(1, 2).created
-    app.close()
-
-
-# -- replicas
-
-
-@pytest.fixture
-def replicated(redis_server: Callable[..., RedisServer]) -> tuple[RedisServer, RedisServer]:
-    """A master and its replica, in step."""
-    master = redis_server("--repl-diskless-sync-delay", "0")
-    replica = redis_server("--replicaof", "127.0.0.1", str(master.port))
-    with master.client() as client:  # an answer to a write: a replica that is only online does not listen yet
-        client.set("first", 1)
-        wait_until(lambda: client.wait(1, 1_000), timeout=30, message="the replica to be in step")
-    return master, replica
-
-
-def test_a_call_returns_once_the_replicas_have_it(
-    replicated: tuple[RedisServer, RedisServer], namespace: str, thread: ThreadPoolExecutor
-) -> None:
-    master, replica = replicated
-    app = app_of(master.url, namespace, "replicated:1")
-    first = app.tasks["add"].enqueue(1, 2)
-    assert stored(app, replica) == [first.id]
-
-    with replica.frozen():
-        call = thread.submit(by_enqueue, app)
-        wait_until(lambda: len(stored(app, master)) == 2)
-        assert_held_up(call)
-    (second,) = call.result(20)
-
-    assert stored(app, replica) == [first.id, second.id]
-    app.close()
-
-
-def test_too_few_replicas_are_counted_in_the_error(
-    replicated: tuple[RedisServer, RedisServer], namespace: str
-) -> None:
-    master, replica = replicated
-    app = app_of(master.url, namespace, "replicated:2", patience="1s")
-
-    with pytest.raises(DurabilityUnknown, match="it is stored, but 1 of 2 replicas have it") as told:
-        app.tasks["add"].enqueue(1, 2)
-
-    safer = app.tasks["add"].using(durability="replicated:1", id=told.value.id)
-    with replica.frozen(), pytest.raises(DurabilityUnknown, match="0 of 1 replicas have it"):
-        safer.enqueue(1, 2)  # which writes nothing, and the replica has the message
-    assert not safer.enqueue(1, 2).created
-    app.close()
-
-
-def test_a_replica_that_is_made_the_master_meanwhile_is_not_taken_for_a_confirmation(
-    replicated: tuple[RedisServer, RedisServer], namespace: str, thread: ThreadPoolExecutor
-) -> None:
-    master, replica = replicated
-    app = app_of(master.url, namespace, "replicated:1")
-    app.tasks["add"].enqueue(1, 2)
-    with replica.frozen():
-        call = thread.submit(by_enqueue, app)
-        wait_until(lambda: len(stored(app, master)) == 2)
-        master.call("REPLICAOF", "127.0.0.1", replica.port)
-        assert_held_up(call)
-        master.call("REPLICAOF", "NO", "ONE")
-    started = time.monotonic()
-    replica.call("REPLICAOF", "127.0.0.1", master.port)
-
-    (handle,) = call.result(30)
-    assert handle.id in stored(app, replica), time.monotonic() - started
     app.close()
