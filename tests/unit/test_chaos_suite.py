@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -54,6 +56,19 @@ def test_a_scenario_is_explained_and_has_a_control_that_breaks_something(kind: t
     assert altered(getattr(control, "CHANGES", {}))
     assert not set(kind.shows) & set(kind.tolerates)
     assert kind.play is not Scenario.play
+
+
+def test_what_a_control_breaks_is_there_to_be_broken() -> None:
+    """In processes of their own, for a control is not taken back."""
+    apply = "import os, sys; from tests.chaos import broken\nfor name in sys.argv[1:]:\n"
+    apply += "    if os.fork() == 0: broken.control(name).apply(); os._exit(0)\n"
+    apply += "    print(name, os.wait()[1])"
+    names = sorted({kind.control for kind in KINDS.values()})
+    done = subprocess.run(
+        [sys.executable, "-c", apply, *names], cwd=ROOT, capture_output=True, text=True, timeout=50
+    )
+
+    assert done.stdout.split("\n")[:-1] == [f"{name} 0" for name in names], done.stderr
 
 
 def test_no_two_scenarios_have_one_id_and_no_control_is_left_over() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from taskq.worker.engine import Engine
+from taskq.worker.life import Life
 from tests.chaos.patching import replace
 
 
 def apply() -> None:
-    def forget(engine: Any) -> bool:
-        engine._life.claimed(True)  # the next claim is another one
-        return True
+    replace(Life, "end_seq", _forgetful)
 
-    replace(Engine, "_end_seq", lambda _: forget)
+
+def _forgetful(end_seq: Callable[[Life], Any]) -> Callable[[Life], Any]:
+    def forgetful(life: Any) -> Any:
+        life._seq += 1  # a repeat of the last claim would have its tasks
+        return end_seq(life)
+
+    return forgetful
