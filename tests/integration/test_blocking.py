@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 from collections import Counter
@@ -196,6 +197,43 @@ def test_producers_that_wait_never_exceed_the_bound(
 
     assert all(created for one in producing for created in one.result())
     assert max(most) <= 2
+
+
+def test_over_a_bad_line_what_was_accepted_is_there_once_and_the_bound_holds(
+    lab: Lab, server: RedisServer, namespace: str, proxy: Proxy, full: Player
+) -> None:
+    luck, lock, most = random.Random(3), threading.Lock(), Counter[int]()
+
+    def judge(words: list[bytes]) -> Fate:
+        if not names(words, "enqueue"):
+            return Fate.PASS
+        with lock:
+            drawn = luck.random()
+        return Fate.LOSE_REPLY if drawn < 0.2 else Fate.LOSE_COMMAND if drawn < 0.3 else Fate.PASS
+
+    proxy.judge = judge
+
+    def produce(number: int) -> list[str]:
+        app = TaskQ("shop", redis_url=proxy.url, namespace=namespace, block_when_full=30)
+        sender = app.named("add")
+        try:
+            ids = [sender.enqueue(n).id for n in range(8)]
+            return ids + [one.get().id for one in sender.enqueue_many((n,) for n in range(8))]
+        finally:
+            app.close()
+
+    with Draining(full) as draining, ThreadPoolExecutor(5) as threads:
+        producing = [threads.submit(produce, number) for number in range(5)]
+        while not all(one.done() for one in producing):
+            most[len(lab.ready())] += 1
+        wait_until(lambda: draining.ran >= 82)
+
+    accepted = [id for one in producing for id in one.result()]
+    ended = Counter(line.split()[1] for line in lab.recent())
+    assert [ended[id] for id in accepted] == [1] * 80
+    assert draining.ran == 82
+    assert max(most) <= 2
+    assert proxy.lost[Fate.LOSE_REPLY] > 5
 
 
 def test_once_waiting_was_in_vain_the_rest_of_many_does_not_wait(app: TaskQ, task: Any, full: Player) -> None:
