@@ -125,8 +125,9 @@ class TestOptions:
         assert not third.created
         assert third.result(timeout=10) == 1
 
-    def test_a_key_is_held_while_its_task_lives(self, task: Any, worker: Player) -> None:
-        sender = task.using(key="customer 7")
+    @pytest.mark.parametrize("key", ["customer 7", "\"'\n\r\0\x1b{}|:%*", "ö" * 200])
+    def test_a_key_is_held_while_its_task_lives(self, task: Any, worker: Player, key: str) -> None:
+        sender = task.using(key=key)
         first, second = sender.enqueue(1), sender.enqueue(2)
         assert (first.created, second.created) == (True, False)
         assert first.id == second.id
