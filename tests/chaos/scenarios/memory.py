@@ -1,0 +1,88 @@
+"""What befalls the server's memory: it is full, or it throws away what it was given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from taskq.broker.commands import operating
+from tests.chaos.checker import Complaint, Findings, ids_of, percentile
+from tests.chaos.ledger import Entry, read
+from tests.chaos.scenario import Scenario
+from tests.chaos.stage import Stage
+from tests.support import wait_until
+
+REFUSED_S = 0.1
+"""Within this a producer hears that the server is full: it does not wait, and repeats nothing."""
+LONG_MS = 1_000
+_EDGE_S = 0.1
+"""What was on its way when the server became full may have been accepted, and is written down this much later."""
+
+
+class ServerFull(Scenario):
+    """T16: a queue that nobody works off fills the server's memory; then it is full for a while, whatever ends.
+
+    Producers hear BackpressureError at once, and nothing of what they sent is there. All else goes on: the queue is
+    resumed, what runs ends and is settled, leases are extended, the queue is worked off.
+    """
+
+    id = "T16"
+    fault = "the server's memory is filled, stays full, and is freed"
+    seconds = 10.0
+    control = "enter_a_full_server"
+    shows = ("past",)
+
+    def play(self, stage: Stage) -> None:
+        with stage.client() as client:
+            for host in [stage.host(wait=False) for _ in range(2)]:
+                stage.wait_ready(host)
+            stage.broker.call(operating.pause(stage.keys, "default"))
+            client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 3_000_000)
+            for using in ({}, {"expires": "1h", "priority": 4}):
+                stage.produce(rate=300, tasks=["work"], args=[5, "x" * 8_000], using=using, delay_s=0.5)
+            stage.produce(rate=300, tasks=["work"], args=[5, "x" * 8_000])
+            wait_until(lambda: "reject" in self._events(stage), 20, "the server to be full")
+            stage.broker.call(operating.resume(stage.keys, "default"))
+            time.sleep(stage.seconds / 4)
+            client.config_set("maxmemory", 0)
+            self.long = {id for _ in range(8) if (id := stage.enqueue("work", LONG_MS, priority=9))}
+            wait_until(lambda: self.long <= ids_of(read(stage.ledger), "start"), 20, "the long ones to run")
+            client.config_set("maxmemory", "1mb")
+            stage.note("stop", "memory")
+            self.took: list[float] = []
+            end = time.monotonic() + stage.seconds / 2
+            while time.monotonic() < end:
+                began = time.monotonic()
+                stage.enqueue("work", 5)
+                self.took.append(time.monotonic() - began)
+                time.sleep(0.02)
+            stage.note("back", "memory")
+            client.config_set("maxmemory", 0)
+
+    @staticmethod
+    def _events(stage: Stage) -> set[str]:
+        return {entry.event for entry in read(stage.ledger)}
+
+    def judge(self, stage: Stage, found: Findings) -> Iterator[Complaint]:
+        entries = read(stage.ledger)
+        [full] = [entry.at for entry in entries if entry.event == "stop"]
+        [free] = [entry.at for entry in entries if entry.event == "back"]
+        self.refused = [entry for entry in entries if entry.event == "reject"]
+        held = [entry for entry in entries if full + _EDGE_S < entry.at < free]
+        if other := {entry.word for entry in self.refused} - {"BackpressureError"}:
+            yield Complaint("class", f"producers heard {', '.join(other)}")
+        if past := ids_of(held, "accept"):
+            yield Complaint("past", f"{len(past)} were accepted while the server was full")
+        if missing := self.long - _committed(held):
+            yield Complaint("stuck", f"{len(missing)} that ran were not settled while the server was full")
+        if (took := percentile(self.took, 0.95)) > REFUSED_S:
+            yield Complaint("slow", f"producers heard of it after {took * 1e3:.0f} ms")
+        if found.duplicates or found.refused:
+            yield Complaint("repeats", f"{found.duplicates} ran again, {found.refused} were taken away")
+
+    def figures(self, stage: Stage, found: Findings) -> dict[str, str]:
+        return {"rejected": str(len(self.refused)), "heard_p95": f"{percentile(self.took, 0.95) * 1e3:.0f}ms"}
+
+
+def _committed(entries: list[Entry]) -> set[str]:
+    return {entry.id for entry in entries if entry.event == "commit" and entry.word == "S"}
