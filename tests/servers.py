@@ -131,11 +131,18 @@ class RedisServer:
 
     def cut_aof(self, count: int) -> int:
         """Cut bytes off the end of what it has appended, as a power cut does; it must not run. Gives how many went."""
-        assert not self.running(), "the server writes the file"
-        path = max(self.folder.glob("appendonlydir/*.incr.aof"), key=lambda path: path.stat().st_mtime_ns)
+        path = self._aof()
         size = path.stat().st_size
         os.truncate(path, max(0, size - count))
         return min(size, count)
+
+    def keep_aof(self, size: int) -> int:
+        """Cut off what it has appended beyond `size` bytes; it must not run. Gives how many went."""
+        return self.cut_aof(self._aof().stat().st_size - size)
+
+    def _aof(self) -> Path:
+        assert not self.running(), "the server writes the file"
+        return max(self.folder.glob("appendonlydir/*.incr.aof"), key=lambda path: path.stat().st_mtime_ns)
 
     @contextlib.contextmanager
     def frozen(self) -> Generator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -30,6 +31,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Options of each call, as `Sender.using` takes them."""
     delay_s: float = 0.0
     """Each call is delayed by a random time up to this."""
+    threads: int = 1
+    """How many do all this at once, each with its share of `rate`: for calls that wait."""
 
 
 def produce(plan: Plan) -> None:
@@ -49,4 +52,8 @@ def produce(plan: Plan) -> None:
 
 if __name__ == "__main__":
     apply_control()
-    produce(msgspec.json.decode(sys.argv[1], type=Plan))
+    whole = msgspec.json.decode(sys.argv[1], type=Plan)
+    share = msgspec.structs.replace(whole, rate=whole.rate / whole.threads)
+    with ThreadPoolExecutor(whole.threads) as pool:
+        for _ in pool.map(produce, [share] * whole.threads):
+            pass

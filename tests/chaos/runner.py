@@ -56,7 +56,7 @@ def run(kind: type[Scenario], seed: int, scale: float, folder: Path, *, controls
         fault=kind.fault,
         seed=seed,
         accepted=found.accepted if found else 0,
-        lost=len(found.lost) if found else 0,
+        lost=len(found.lost) if found and "lost" not in kind.tolerates else 0,
         duplicates=found.duplicates if found else 0,
         refused=found.refused if found else 0,
         overlaps=len(found.overlaps) if found else 0,

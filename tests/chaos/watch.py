@@ -38,6 +38,8 @@ class Watcher:
         """Final outcomes in the stream."""
         self.moved = time.monotonic()
         """When anything was last written to the ledger."""
+        self.vanished: set[str] = set()
+        """Ids that a scenario knows to be gone from the server: nobody waits for their end."""
         self.starts = 0
         self._client, self._keys, self._follower = client, keys, Follower(ledger)
         self._last = "0"
@@ -74,7 +76,7 @@ class Watcher:
 
     def at_rest(self) -> bool:
         """True if each task that was accepted had ended, or was parked, at the last look."""
-        return all(self.states.get(id) in AT_REST for id in set(self.accepted))
+        return all(self.states.get(id) in AT_REST for id in self.accepted - self.vanished)
 
     def _run(self) -> None:
         while not self._over.wait(_EVERY_S):

@@ -67,6 +67,23 @@ def test_fsync_takes_as_long_as_it_is_told_to(tmp_path: Path) -> None:
         server.stop()
 
 
+def test_a_power_cut_leaves_what_was_synced(tmp_path: Path) -> None:
+    disk = Shim("fsync", tmp_path)
+    server = RedisServer("redis", tmp_path / "server", "--appendfsync", "always", environ=environ_of(disk))
+    server.start()
+    try:
+        server.call("SET", "synced", "1")
+        server.call("CONFIG", "SET", "appendfsync", "no")
+        server.call("SET", "written", "1")
+        server.kill()
+        assert server.keep_aof(disk.synced) > 0
+        server.start()
+        assert server.call("EXISTS", "synced") == 1
+        assert server.call("EXISTS", "written") == 0
+    finally:
+        server.stop()
+
+
 def test_what_is_cut_off_the_aof_is_gone_after_a_restart(tmp_path: Path) -> None:
     server = RedisServer("redis", tmp_path)
     server.start()
