@@ -35,12 +35,13 @@ OVERWRITTEN: dict[str, Change] = {
     "nothing": (("SET", ""),),
     "text": (("SET", "junk"),),
     "pipes": (("SET", "q|1|||||||"),),
+    "counts": (("SET", f"q|1||default:5|{'9' * 20}|{'9' * 20}|"),),
     "a number": (("SET", "12345678901234567890"),),
     "bytes": (("SET", b"r|\xff\x00|\xfe|\n|\xc3\x28"),),
     "much": (("SET", b"9" * MEGABYTE),),
     "a list": (("RPUSH", "junk", b"\xff\xfe", "a|b", ""),),
     "a set": (("SADD", "junk", b"\xff\xfe", "a|b", ""),),
-    "a hash": (("HSET", "#", "junk", "queued-1", "a|b", b"\xff", b"\xfe"),),
+    "a hash": (("HSET", "#", "junk", "queued-1", "a|b", b"\xff", b"\xfe", b"\xfe", "7"),),
     "a sorted set": (("ZADD", 1, "junk", 2, b"\xff\xfe", "-inf", "a|b"),),
     "a stream": (("XADD", "*", "junk", b"\xff"),),
 }
@@ -70,7 +71,7 @@ SHARED = {
     "recent": "stream", "limbo": "set", "quarantine": "stream", "waits": "hash", "q:default:5": "list",
     "q:default:9": "list", "wake:default": "list", "serves:default": "set", "dead:default": "zset",
     "held:p": "hash", "info:p": "string", "control:p": "hash", f"knows:{JOB}": "set", f"parked:{JOB}": "set",
-    "inbox:c1": "list", f"u:{JOB}:k": "string", "stats": "hash",
+    "inbox:c1": "list", f"u:{JOB}:k": "string", "stats": "hash", "mark": "string", "wrong:agenda": "string",
 }  # fmt: skip
 LIVING = ("queued-1", "queued-2", "flagged", "later", "retried", "parked", "running-1", "running-2")
 OWN = tuple(f"{kind}:{id}" for id in (*LIVING, "done", "dead", "tombstone") for kind in ("t", "b", "x"))
