@@ -53,7 +53,8 @@ def find(module: str, name: str, modules: Sequence[str]) -> Callable[..., Any]:
 
 
 def _public_function(module: str, name: str) -> Callable[..., Any] | None:
-    function = getattr(sys.modules.get(module), name, None)
+    # What stands there: a module's own `__getattr__` would make what a message names, and may import it.
+    function = getattr(sys.modules.get(module), "__dict__", {}).get(name)
     own = inspect.isfunction(function) and function.__module__ == module and function.__qualname__ == name
     return function if own and not name.startswith("_") else None
 

@@ -180,7 +180,7 @@ class RedisServer:
         options = {"protocol": 2, "retry": Retry(NoBackoff(), 0), "socket_timeout": 10, **options}
         return redis.Redis(host="127.0.0.1", port=self.port, **options)
 
-    def call(self, *command: str | bytes | int) -> Any:
+    def call(self, *command: str | bytes | float) -> Any:
         """Send one command and give its reply, untyped as it came."""
         with self.client() as client:
             execute: Callable[..., Any] = client.execute_command

@@ -20,10 +20,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -39,7 +41,7 @@ INT, TUPLE, SET, FROZENSET, DICT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID
 LONGEST = 1 << 20
 """The most bytes that an int, or the text of a Decimal, may take."""
 
-# Without dots: a key that the system does not have is looked up as a package inside `tzdata`.
+# Without dots: it is a path below the system's zones.
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -153,12 +155,27 @@ def _zone(key: str | None) -> ZoneInfo | None:
         return None
     if len(key) > 64 or not _ZONE_KEY.fullmatch(key):
         raise ValueError(f"{key[:64]!r} names no time zone")
-    from zoneinfo import ZoneInfo
+    from zoneinfo import TZPATH, ZoneInfo
 
+    # ZoneInfo imports a package within `tzdata` for a key that the system does not have: only for one that is there.
+    here = any(os.path.isfile(f"{folder}/{key}") for folder in TZPATH)  # noqa: PTH113 - pathlib can wait
+    if not here and key not in _packaged_zones():
+        return None
     try:
         return ZoneInfo(key)
     except (LookupError, ValueError, OSError):
         return None
+
+
+@cache
+def _packaged_zones() -> frozenset[str]:
+    """The keys that the package `tzdata` has, where it is installed."""
+    from importlib.resources import files
+
+    try:
+        return frozenset(files("tzdata").joinpath("zones").read_text("utf-8").split())
+    except (ModuleNotFoundError, OSError):
+        return frozenset()
 
 
 def _read_decimal(data: memoryview) -> Decimal:
