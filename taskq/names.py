@@ -23,6 +23,9 @@ if hasattr(os, "register_at_fork"):
 _AT_ONCE = 64
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
+_SHOWN = 200
+"""How many characters of a name that is refused are shown."""
+
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _TASK = re.compile(r"[A-Za-z0-9_.:<>-]{1,200}")
 _ID = re.compile(r"[A-Za-z0-9_.:@-]{1,200}")
@@ -31,7 +34,8 @@ _GENERATED = re.compile(r"([0-9a-z]{1,4})-[0-9a-hjkmnp-tv-z]{26}")
 
 def _checked(pattern: re.Pattern[str], what: str, value: str, allowed: str) -> str:
     if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise BadName(f"{what} {value!r} is refused: it must be {allowed}")
+        shown = value[:_SHOWN] + "…" if isinstance(value, str) and len(value) > _SHOWN else value
+        raise BadName(f"{what} {shown!r} is refused: it must be {allowed}")
     return value
 
 

@@ -13,11 +13,17 @@ from taskq.worker.config import WorkerConfig
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+_CONTROL = {
+    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029) if code != ord("\t")
+}
+_CONTROL[ord("\n")] = "\n  "
 
 
 class TextFormatter(logging.Formatter):
-    """Lines for people. Control characters are spelled out: what a task raises must not steer a terminal."""
+    """Lines for people. Control characters are spelled out: what a task raises must not steer a terminal.
+
+    What goes on in a further line is set in, so that no text of a task's looks like a line of the worker's own.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Give the line, with the traceback below it."""
