@@ -180,6 +180,22 @@ def test_reap_takes_500_a_call_and_the_first_ends_the_lease(lab: Lab) -> None:
     assert sorted(lab.ready()) == names
 
 
+def test_what_a_process_settles_before_it_is_taken_back_counts_and_what_comes_later_is_lost(lab: Lab) -> None:
+    lab.hello("p")
+    for start in range(0, 600, 200):
+        lab.enqueue(*(f"a{start + n:03}" for n in range(200)))
+    taken = lab.take("p", 600)
+
+    assert lab.reap("p") == 100
+    kept = lab.held("p")
+    [still] = [task for task in taken if task.id in kept][:1]
+    [gone] = [task for task in taken if task.id not in kept][:1]
+
+    assert lab.settle("p", [still, gone]) == [Answer.COMMITTED, Answer.LOST]
+    assert lab.reap("p") == 0
+    assert len(lab.ready()) == 599
+
+
 def test_what_was_settled_or_reclaimed_is_not_given_back(lab: Lab) -> None:
     lab.hello("p", "q")
     lab.enqueue("done", "again", "held")

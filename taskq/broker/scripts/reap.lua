@@ -2,7 +2,8 @@
 -- KEYS[1] meta   ARGV process, beats or 'gone', queue, queue, …
 --   beats  the counter as the sweeper saw it stand still: another value now means it lives (returns -1)
 --   'gone' its supervisor saw it end and has settled what ran: what is left never started and is charged nothing
--- Returns how many are left. The first call ends the lease, so that no claim or settle of it succeeds later.
+-- Returns how many are left. The first call ends the lease, so that no claim of it succeeds later; what it settles before the call
+-- that takes it back is committed, what it settles after that is lost.
 -- Without testimony nobody is charged but a careful task that had noted its start; all are careful from now on.
 -- A repeat finds less, then nothing. Begins with a freeing write, so it runs on a full Redis.
 --@include ending
