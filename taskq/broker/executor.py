@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 
 class Executor:
-    """A pool of blocking connections. Safe for threads."""
+    """A pool of blocking connections, and one of those that wait for disk or replicas. Safe for threads."""
 
     def __init__(self, url: ServerURL, namespace: Namespace, timeout: float) -> None:
         self._where, self._namespace = url.masked, namespace
-        self._pool = Pool(url, timeout)
+        self._pool, self._slow_pool = Pool(url, timeout), Pool(url, timeout)
 
     def call(self, command: Command[T], patience: float) -> T:
         """Send a command, give its decoded reply; see `conversation`."""
@@ -44,21 +44,23 @@ class Executor:
         if isinstance(turn, tuple):
             return self._pool.do(Connection.call, *turn)
         if isinstance(turn, Exchange):
-            return self._pool.do(_exchange, turn)
+            return self._slow_pool.do(_exchange, turn)
         time.sleep(turn.seconds)
         return None
 
     def close(self) -> None:
-        """Close the pool's connections."""
+        """Close the pools' connections."""
         self._pool.close()
+        self._slow_pool.close()
 
 
 class AsyncExecutor:
-    """A pool of connections for the event loop that first used it."""
+    """The two pools of connections for the event loop that first used them."""
 
     def __init__(self, url: ServerURL, namespace: Namespace, timeout: float) -> None:
         self._where, self._namespace = url.masked, namespace
         self._pool: Any = async_client(url, timeout=timeout).connection_pool
+        self._slow_pool: Any = async_client(url, timeout=timeout).connection_pool
 
     async def call(self, command: Command[T], patience: float) -> T:
         """Send a command, give its decoded reply; see `conversation`."""
@@ -80,7 +82,8 @@ class AsyncExecutor:
             await asyncio.sleep(turn.seconds)
             return None
         # Below the client's methods, whose reply shapes change with versions and flags: RESP2 as it came.
-        connection = await self._pool.get_connection()
+        pool = self._slow_pool if isinstance(turn, Exchange) else self._pool
+        connection = await pool.get_connection()
         try:
             if isinstance(turn, Exchange):
                 return await _aexchange(connection, turn)
@@ -90,11 +93,12 @@ class AsyncExecutor:
                 await connection.disconnect(nowait=True)
             raise
         finally:
-            await self._pool.release(connection)
+            await pool.release(connection)
 
     async def close(self) -> None:
-        """Close the pool's connections."""
+        """Close the pools' connections."""
         await self._pool.disconnect()
+        await self._slow_pool.disconnect()
 
 
 def _exchange(connection: Connection, exchange: Exchange) -> list[Any]:

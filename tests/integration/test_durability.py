@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from taskq import TaskQ
+from taskq.broker.connect import MOST
 from taskq.errors import DurabilityUnknown, EnqueueUnknown
 from taskq.handle import TaskHandle
 from tests.proxy import Fate, Proxy, nth
@@ -187,6 +188,30 @@ def test_a_relaxed_call_does_not_wait_for_others(disk: Disk, namespace: str) -> 
         await app.aclose()
 
     asyncio.run(main())
+
+
+def test_as_many_calls_as_there_are_connections_wait_and_hold_up_no_other(disk: Disk, namespace: str) -> None:
+    app = app_of(disk.server.url, namespace, "relaxed")
+    task = app.tasks["add"]
+    safe = task.using(durability="fsync")
+    safe.enqueue(0, 0)
+
+    async def main(waiting: Sequence[Future[Any]]) -> None:
+        alike = [asyncio.create_task(safe.aenqueue_many([(1, n)])) for n in range(MOST)]
+        wait_until(lambda: all(one.running() for one in waiting))
+        await asyncio.sleep(HELD_UP_S)
+        # They give their connections back for a moment every 2.5 s.
+        assert (await asyncio.wait_for(asyncio.to_thread(task.enqueue, 2, 0), 1.5)).created
+        assert (await asyncio.wait_for(task.aenqueue(2, 1), 1.5)).created
+        assert not any(one.done() for one in waiting)
+        assert not any(one.done() for one in alike)
+        disk.go_on()
+        await asyncio.gather(*alike)
+        await app.aclose()
+
+    disk.stop()
+    with ThreadPoolExecutor(MOST) as pool:
+        asyncio.run(main([pool.submit(safe.enqueue, 1, n) for n in range(MOST)]))
 
 
 def test_calls_wait_together(disk: Disk, app: TaskQ) -> None:
