@@ -39,7 +39,8 @@ _LAST_WORDS_S = 2.0
 _HEAD_START_S = 0.001
 """How long the engine stands back at most when an idle process was given a task."""
 
-_WAITED_OUT: tuple[type[Exception], ...] = (*DRIVER_ERRORS, BackpressureError)
+WAITED_OUT: tuple[type[Exception], ...] = (*DRIVER_ERRORS, BackpressureError)
+"""What the engine outlives: the server is away, or takes no writes for want of replicas or of its disk."""
 
 Handler = Callable[[Any], None]
 
@@ -118,7 +119,7 @@ class Engine:
                     if tries:
                         log.info("%s answers again", self._link.where)
                     tries, told = 0, None
-                except _WAITED_OUT as error:
+                except WAITED_OUT as error:
                     self._close()
                     known = isinstance(error, BackpressureError)
                     fault = error if known else classify(error, self._link.where).error

@@ -7,4 +7,4 @@ from tests.chaos.patching import replace
 
 
 def apply() -> None:
-    replace(engine, "DRIVER_ERRORS", lambda _: ())
+    replace(engine, "WAITED_OUT", lambda _: ())
