@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.chaos.model.setting import SETTING, Change
 from tests.engine import Lab, altered_scripts
 from tests.servers import RedisServer
 
-EXAMPLES = 100
+EXAMPLES = int(os.environ.get("TASKQ_TESTS_EXAMPLES", "100"))
 """For each of the two kinds of servers; of 50 steps each, and none of them the same in another run."""
 
 SETTINGS = settings(
@@ -55,7 +56,7 @@ def any_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer
     server.stop()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(4 * EXAMPLES)
 def test_the_server_does_what_the_model_says_in_whatever_order_commands_come(
     redis_server: Callable[..., RedisServer], model_of: Callable[..., None]
 ) -> None:
