@@ -13,14 +13,13 @@ from taskq import State, TaskContext, TaskHandle, TaskInfo, middleware
 from taskq.cli.exits import Exit
 from taskq.inspector.namespace_checks import NAMESPACE_CHECKS
 from taskq.inspector.server_checks import SERVER_CHECKS
+from tests.cited import CODE, anchors
 from tests.doctables import DOCS, ROOT, commands
 
 OTHERS = [ROOT / "CHANGELOG.md", ROOT / "deploy" / "README.md"]
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
-_CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _VARIABLE = re.compile(r"\"(TASKQ_[A-Z_]+|XDG_STATE_HOME|NO_COLOR|REDIS_URL)\"")
 _OWN_USE = {"TASKQ_TRIAL_DIRECTORY"}
 """Set by one part of taskq for another."""
@@ -30,7 +29,7 @@ def words(*pages: str) -> set[str]:
     """Give what stands in code in the text and the tables of pages, cut at what is no part of a name."""
     found: set[str] = set()
     for page in pages:
-        for code in re.findall(r"`([^`]+)`", _CODE.sub("", (DOCS / page).read_text("utf-8"))):
+        for code in re.findall(r"`([^`]+)`", CODE.sub("", (DOCS / page).read_text("utf-8"))):
             found.update(re.findall(r"[\w.-]+", code))
     return found
 
@@ -106,7 +105,7 @@ def test_the_site_and_the_index_name_every_page() -> None:
 @pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     lost: list[str] = []
-    for link in _LINK.findall(_CODE.sub("", page.read_text("utf-8"))):
+    for link in _LINK.findall(CODE.sub("", page.read_text("utf-8"))):
         if re.match(r"https?://", link):
             continue
         file, _, anchor = link.partition("#")
@@ -115,9 +114,3 @@ def test_links_lead_somewhere(page: Path) -> None:
             lost.append(link)
 
     assert lost == []
-
-
-def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
-    headings = _HEADING.findall(_CODE.sub("", page.read_text("utf-8")))
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
