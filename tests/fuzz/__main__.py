@@ -17,13 +17,15 @@ from tests.fuzz.engine import CORPUS, Fuzzer, name_of
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.watch import Watch
 
+LIVE = "live"
+ALL = [*TARGETS, LIVE]
 FOUND = Path(__file__).with_name("found")
 ROOT = Path(__file__).parents[2]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(TARGETS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ALL))
     parser.add_argument("--seconds", type=float, default=20, help="for each target; 20")
     parser.add_argument(
         "--inputs", type=float, default=float("inf"), help="for each target at most; no limit"
@@ -33,13 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", action="store_true", help="add inputs that reached new lines to the corpus")
     parser.add_argument("--here", action="store_true", help="in this process, one after the other")
     given = parser.parse_args(arguments)
-    if unknown := set(given.names) - {*TARGETS}:
-        parser.error(f"there is no target {', '.join(sorted(unknown))}: they are {', '.join(TARGETS)}")
+    if unknown := set(given.names) - {*ALL}:
+        parser.error(f"there is no target {', '.join(sorted(unknown))}: they are {', '.join(ALL)}")
     seed = random.randrange(1 << 32) if given.seed is None else given.seed
+    if given.names == [LIVE] and given.here:
+        return _live(given, seed)
     if given.here:
         watch = Watch()
         return max([_here(name, given, seed, watch) for name in given.names or TARGETS])
-    names = given.names or [*TARGETS]
+    names = given.names or ALL
     print(
         f"{len(names)} target(s), {given.seconds:g} s each, {given.jobs} at a time, --seed {seed}", flush=True
     )
@@ -51,16 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _apart(name: str, *, given: argparse.Namespace, seed: int) -> int:
     """One target in a process of its own: its imports, its memory and its end are its own."""
-    words = [
-        "--here",
-        name,
-        "--seconds",
-        str(given.seconds),
-        "--inputs",
-        str(given.inputs),
-        "--seed",
-        str(seed),
-    ]
+    words = [name, "--here", f"--seconds={given.seconds}", f"--inputs={given.inputs}", f"--seed={seed}"]
     words += ["--keep"] if given.keep else []
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", *words],
@@ -72,6 +67,15 @@ def _apart(name: str, *, given: argparse.Namespace, seed: int) -> int:
     )
     print((done.stdout + done.stderr[-4_000:]).rstrip() or f"{name}: exit code {done.returncode}", flush=True)
     return done.returncode
+
+
+def _live(given: argparse.Namespace, seed: int) -> int:
+    from tests.fuzz.live import run
+
+    logging.disable()
+    report, told = run(given.seconds, seed)
+    print(report, told, sep="\n" if told else "  ", flush=True)
+    return int(bool(told))
 
 
 def _here(name: str, given: argparse.Namespace, seed: int, watch: Watch) -> int:

@@ -17,22 +17,10 @@ import pytest
 from taskq import TaskHandle
 from taskq.broker import keys as keys_module
 from taskq.broker.command import SCRIPTS
+from tests.fuzz.live import KINDS, MOST_SCRIPTS, TASK, VICTIM, named, sent
 from tests.integration.test_hostile import ADDED, OVERWRITTEN, OWN, SHARED
-from tests.workers import Worker, Yard
+from tests.workers import Yard
 
-TASK = "tests.tests.apps.quick.tick"
-VICTIM = "victim"
-MOST_SCRIPTS = 300
-"""A second, neighbours' work included: an idle worker sends some 10, one that loops many hundreds."""
-
-KINDS = {
-    "meta": "hash", "mark": "string", "agenda": "zset", "procs": "zset", "beats": "hash", "queues": "hash",
-    "tasks": "hash", "recent": "stream", "limbo": "set", "quarantine": "stream", "waits": "hash",
-    "q:default:5": "list", "wake:default": "list", "serves:default": "set", "dead:default": "zset",
-    "held:{process}": "hash", "info:{process}": "string", "control:{process}": "hash", "knows:{task}": "set",
-    "parked:{task}": "set", "inbox:{client}": "list", "u:{task}:k": "string", "stats:{minute}": "hash",
-    "t:{victim}": "string", "b:{victim}": "string", "x:{victim}": "hash", "wrong:agenda": "stream",
-}  # fmt: skip
 NEW_LIFE = ("meta", "procs", "beats", "held")
 """Whose loss has a process take a new name, so that what it ran at that moment may run twice."""
 
@@ -94,24 +82,6 @@ def test_no_key_can_stop_a_worker_or_cost_a_neighbour(yard: Yard, tail: str) -> 
     assert sent(yard) - before < MOST_SCRIPTS * (1 + time.monotonic() - started)
     if tail != "meta":
         yard.server.call("DEL", keys.prefix + named(yard, worker, tail))
-
-
-def sent(yard: Yard) -> int:
-    """How many scripts and blocking reads were sent so far: by the worker, but for some of the test."""
-    stats = yard.server.call("INFO", "commandstats")
-    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "blpop"))
-
-
-def named(yard: Yard, worker: Worker, tail: str) -> str:
-    """The tail of a key that stands there now."""
-    living = yard.processes(worker)
-    return tail.format(
-        process=living[0].id if living else "p" * 12,
-        task=TASK,
-        victim=VICTIM,
-        client="c" * 12,
-        minute=int(time.time() // 60),
-    )
 
 
 def set_up_victim(yard: Yard) -> None:

@@ -117,7 +117,7 @@ def parse_rest(rest: bytes) -> Rest:
     failures, crashes, flags, where, expires = rest.decode().split("|")
     queue, _, priority = where.partition(":")
     counts = int(failures), int(crashes)
-    if max(counts) > _MOST_RUNS:
+    if not 0 <= min(counts) <= max(counts) <= _MOST_RUNS:
         raise ValueError(f"the record counts {failures[:20]} failures and {crashes[:20]} crashes")
     return Rest(*counts, flags, queue, int(priority), int(expires or 0))
 

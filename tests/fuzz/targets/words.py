@@ -27,7 +27,7 @@ from taskq.stores import check_store_url
 SECRET = "hunter2hunter2hunter2hunter2hunter2"
 """Stands in the inputs where a secret stands; no error may have it, nor what is printed of a URL."""
 
-_HELD = re.compile(rf":{SECRET}@|password={SECRET}|k1:{SECRET}(,|$)")
+_HELD = re.compile(rf":{SECRET}@|[?&](\w+_)?password={SECRET}|k1:{SECRET}(,|$)")
 """How it stands where it is one: in a path, say, nobody hides it."""
 
 _JSON = json_of(list, "[1]")
