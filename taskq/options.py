@@ -25,6 +25,9 @@ from taskq.sizes import Size, to_bytes
 Ack = Literal["late", "early", "manual"]
 """When a task is settled: after its run; at its start, so that it runs at most once; when it says so."""
 
+Isolate = Literal["process"]
+"""What each run of a task has to itself, in place of a thread or a place on the loop of a shared process."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
@@ -52,6 +55,10 @@ class TaskOptions:
     codec: Codec = "msgpack"
     durability: Durability | None = None
     """What holds once `enqueue` returns; None is what the app says."""
+    isolate: Isolate | None = None
+    """`"process"`: each run has a process of its own, forked where the app is imported already."""
+    max_memory: int | None = None
+    """Bytes that a run with a process of its own may allocate beyond what the imported app takes; None is no limit."""
 
 
 class TaskParameters(TypedDict, total=False):
@@ -77,6 +84,8 @@ class TaskParameters(TypedDict, total=False):
     offload_over: Size | None
     codec: Codec
     durability: Durability | None
+    isolate: Isolate | None
+    max_memory: Size | None
 
 
 def check_option_names(names: Iterable[str]) -> None:
@@ -110,6 +119,8 @@ def options_of(
     offload_over: Size | None = None,
     codec: Codec = "msgpack",
     durability: Durability | None = None,
+    isolate: Isolate | None = None,
+    max_memory: Size | None = None,
 ) -> TaskOptions:
     """Check what a decorator was given and put it into units.
 
@@ -128,6 +139,8 @@ def options_of(
         raise ValueError(f"ack={ack!r}: it is 'late', 'early' or 'manual'")
     if keep_message not in (True, False):
         raise ValueError(f"keep_message={keep_message!r}: it is True or False")
+    if isolate not in ("process", None):
+        raise ValueError(f"isolate={isolate!r}: it is 'process' or None")
     options = TaskOptions(
         queue=check_name("the queue", default_queue if queue is None else queue),
         priority=read_option("priority", priority, check_priority),
@@ -142,9 +155,21 @@ def options_of(
         offload_over=read_optional("offload_over", offload_over, to_bytes),
         codec=read_option("codec", codec, check_codec),
         durability=read_optional("durability", durability, check_durability),
+        isolate=isolate,
+        max_memory=read_optional("max_memory", max_memory, _some_bytes),
     )
     if options.max_crashes == 0:
         raise ValueError("max_crashes=0: a task is started once at least")
     if options.timeout_ms and options.soft_timeout_ms and options.soft_timeout_ms >= options.timeout_ms:
         raise ValueError(f"soft_timeout={soft_timeout!r} is to come before timeout={timeout!r}")
+    if options.max_memory and not isolate:
+        raise ValueError(
+            f"max_memory={max_memory!r} is for a process that runs this task alone: isolate='process'"
+        )
     return options
+
+
+def _some_bytes(value: Size) -> int:
+    if not (size := to_bytes(value)):
+        raise ValueError("it must be above 0")
+    return size

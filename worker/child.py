@@ -6,7 +6,6 @@ The main thread runs the app's event loop, an engine thread claims and settles, 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import platform
@@ -15,8 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import Coroutine
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -25,7 +23,7 @@ import msgspec
 from taskq.app import TaskQ
 from taskq.broker.client import Broker
 from taskq.config import server_url
-from taskq.errors import ConfigurationError, TaskqError
+from taskq.errors import TaskqError
 from taskq.loading import load_app
 from taskq.middleware import Hooks, arun
 from taskq.worker.appearance import set_title, set_up_logs
@@ -35,12 +33,15 @@ from taskq.worker.desk import Desk
 from taskq.worker.engine import Engine
 from taskq.worker.holdings import Holdings
 from taskq.worker.intake import Intake, names_of
+from taskq.worker.isolated.forks import Forks
+from taskq.worker.isolated.runner import IsolatedRunner
 from taskq.worker.janitor import Janitor
 from taskq.worker.ledger import Ledger
 from taskq.worker.life import Life
 from taskq.worker.link import Link
 from taskq.worker.loop import LoopRunner
 from taskq.worker.prefetch import Prefetch
+from taskq.worker.process import leave, let_go_of_signals, lifespan_of, run_loop
 from taskq.worker.testimony import Testimony
 from taskq.worker.threads import ThreadRunner
 from taskq.worker.timeouts import Timeouts
@@ -90,19 +91,21 @@ def report_of(app: TaskQ, config: WorkerConfig, url: str) -> Report:
 
 
 def slots_of(config: WorkerConfig) -> int:
-    """How many slots the testimony of a child needs: its threads', then its loop's."""
-    return 2 * config.concurrency
+    """How many slots the testimony of a child needs: its threads', its loop's, then its forks'."""
+    return 3 * config.concurrency
 
 
 def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, first: bool) -> int:
     """Be a child until told to stop; gives the exit code."""
+    from taskq.worker.isolated.fork import open_forks  # what it needs of the system is not there on Windows
+
     set_title(config, "process")
     sys.setswitchinterval(_SWITCH_S)
     logging.getLogger().handlers.clear()  # the supervisor's: the app may set up its own
     # A terminal's Ctrl-C reaches the whole group; the supervisor decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    os.register_at_fork(after_in_child=_let_go_of_signals)
+    os.register_at_fork(after_in_child=let_go_of_signals)
     try:
         app = load_app(config.app, config.app_dir)
         set_up_logs(config)
@@ -111,7 +114,13 @@ def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, firs
         broker = Broker(url, report.namespace, shards=report.shards)
         report.url = broker.url.url
         app.use(broker)
-        _run_loop(Process(config, channel, testimony, app, broker, report, first).run())
+
+        def close_inherited() -> None:
+            channel.close()
+            testimony.close()
+
+        forks = open_forks(app, config, close_inherited)
+        run_loop(Process(config, channel, testimony, app, broker, report, first, forks).run())
     except TaskqError as error:
         channel.send(kind="failed", error=str(error), type=type(error).__name__)
         return EXIT_NOT_LOADED
@@ -121,28 +130,9 @@ def run_child(config: WorkerConfig, channel: Channel, testimony: Testimony, firs
     return 0
 
 
-def _let_go_of_signals() -> None:
-    """Have a process that a task forks take its signals as any other does.
-
-    It shares the descriptor that wakes our event loop: a TERM to it, as a pool sends to its own, would stop us.
-    """
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
 def _declared(app: TaskQ) -> list[str]:
     queues = dict.fromkeys(task.options.queue for task in app.tasks.values())
     return [*(queue for queue in queues if queue != "default"), "default"]
-
-
-def _run_loop(main: Coroutine[Any, Any, None]) -> None:
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main)
 
 
 class Process:
@@ -157,7 +147,9 @@ class Process:
         broker: Broker,
         report: Report,
         first: bool,
+        forks: Forks | None = None,
     ) -> None:
+        self._forks = forks
         self._config, self._channel, self._testimony = config, channel, testimony
         self._app, self._broker, self._report, self._first = app, broker, report, first
         self._hooks = Hooks(app.middleware)
@@ -201,6 +193,7 @@ class Process:
 
         if threading.current_thread() is threading.main_thread():
             loop.add_signal_handler(signal.SIGTERM, engine.stop)
+        self._begin_forks(engine, failures)
         self._janitor.start()
         threading.Thread(target=turn, name="taskq-engine", daemon=True).start()
         await _first_of(ready.wait(), ended.wait())
@@ -214,9 +207,22 @@ class Process:
             if self._ends_worker:
                 await arun(hooks.before_worker_stop, app)
             await ended.wait()
-        await asyncio.to_thread(self._janitor.stop, time.monotonic() + _JANITOR_S)
+        await asyncio.to_thread(self._end_helpers)
         if failures:
             raise failures[0]
+
+    def _begin_forks(self, engine: Engine, failures: list[BaseException]) -> None:
+        def lost() -> None:
+            failures.append(RuntimeError("the fork server of the isolated tasks is gone"))
+            engine.stop()
+
+        if self._forks is not None:
+            self._forks.start(lost)
+
+    def _end_helpers(self) -> None:
+        if self._forks is not None:
+            self._forks.stop(time.monotonic() + self._config.kill_after_ms / 1_000)
+        self._janitor.stop(time.monotonic() + _JANITOR_S)
 
     def _engine(self, loop: asyncio.AbstractEventLoop, state: Any) -> Engine:
         config, report, app = self._config, self._report, self._app
@@ -234,11 +240,13 @@ class Process:
         ledger = Ledger(config.log_tasks)
         holdings = Holdings(Prefetch(config.concurrency), ledger)
         holdings.discard = self._janitor.discard
-        desk = Desk(holdings, judge, self._hooks, self._testimony, namespace, state)
+        kill_after_s = config.kill_after_ms / 1_000
+        desk = Desk(holdings, judge, self._hooks, self._testimony, namespace, state, kill_after_s)
         threads = ThreadRunner(desk, config.concurrency, loop)
         asyncs = LoopRunner(desk, config.concurrency, loop, first_slot=config.concurrency)
-        timeouts = Timeouts(threads, asyncs)
-        holdings.attach(threads, asyncs, timeouts, asyncs.tell)
+        apart = self._isolated(desk, loop)
+        timeouts = Timeouts(threads, asyncs) if apart is None else Timeouts(threads, asyncs, apart)
+        holdings.attach(threads, asyncs, timeouts, asyncs.tell, apart)
         engine = Engine(
             link=Link(self._broker.url, keys, report.queues),
             namespace=namespace,
@@ -254,6 +262,12 @@ class Process:
         )
         desk.submit = engine.submit
         return engine
+
+    def _isolated(self, desk: Desk, loop: asyncio.AbstractEventLoop) -> IsolatedRunner | None:
+        if self._forks is None:
+            return None
+        slots = self._config.concurrency
+        return IsolatedRunner(desk, slots, loop, 2 * slots, self._forks, self._config.kill_after_ms)
 
     def _info(self) -> bytes:
         host = socket.gethostname()
@@ -277,24 +291,6 @@ class Process:
         )
 
 
-@contextlib.asynccontextmanager
-async def lifespan_of(app: TaskQ) -> AsyncGenerator[Any]:
-    """Enter the app's lifespan; one that is sync runs here too, for it sets up what the tasks of this process use."""
-    manager = None if app.lifespan is None else app.lifespan(app)
-    if manager is None:
-        yield None
-    elif isinstance(manager, AbstractAsyncContextManager):
-        async with manager as state:
-            yield state
-    elif isinstance(manager, AbstractContextManager):
-        with manager as state:
-            yield state
-    else:
-        raise ConfigurationError(
-            f"lifespan gave {manager!r}: decorate it with contextlib.asynccontextmanager"
-        )
-
-
 async def _first_of(*waits: Coroutine[Any, Any, Any]) -> None:
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -309,14 +305,3 @@ def main() -> None:
     channel = Channel(socket.socket(fileno=given["channel"]))
     testimony = Testimony(slots_of(config), given["testimony"])
     leave(run_child(config, channel, testimony, given["first"]))
-
-
-def leave(code: int) -> None:
-    """End this process now: daemon threads may still run tasks, and a forked child must not run its parent's exit."""
-    try:
-        logging.shutdown()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):  # a task may have closed it, or its reader is gone
-                stream.flush()
-    finally:
-        os._exit(code)

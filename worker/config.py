@@ -36,6 +36,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The visibility timeout; None leaves it to the app (30 s). Beats extend it."""
     grace_ms: int = 30_000
     """How long running tasks may go on once the worker was told to stop; then they are given back."""
+    kill_after_ms: int = 3_000
+    """How long a task may outlive its timeout, or with a process of its own its cancellation, before it is killed."""
     max_tasks: int = 0
     """Replace a child after this many tasks; 0: never."""
     max_memory: int = 0
@@ -62,7 +64,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for queue in self.queues:
             check_name("the queue", queue)
-        for name, low in (("processes", 1), ("concurrency", 1), ("max_tasks", 0), ("max_memory", 0)):
+        lowest = {"processes": 1, "concurrency": 1, "max_tasks": 0, "max_memory": 0, "kill_after_ms": 0}
+        for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; it must be {low} or more")
         if self.concurrency > 1_000:

@@ -12,6 +12,7 @@ from taskq.broker.commands import reading, working
 from taskq.broker.commands.working import Hold, Kind, Outcome7
 from taskq.errors import BrokerError, BrokerUnavailable
 from taskq.worker.offspring import Offspring
+from taskq.worker.testimony import Running
 
 log = logging.getLogger("taskq.worker")
 
@@ -78,7 +79,7 @@ class Custody:
     def inherit(self, child: Offspring) -> None:
         """Give back what a dead child held: at once, or with the next beat if the server is away."""
         if child.process:
-            running = frozenset(one.g for one in child.testimony.running())
+            running = frozenset(one.g for one in child.testimony.running() if _may_have_killed(one, child))
             self._estate.append(_Estate(child.pid, child.process, running, child.killed_for, child.given_up))
             try:
                 self.settle_estates()
@@ -150,6 +151,10 @@ class Custody:
         return bool(self._estate)
 
 
+def _may_have_killed(one: Running, child: Offspring) -> bool:
+    return not one.apart or one.g in child.killed_for
+
+
 @dataclass(frozen=True, slots=True)
 class _Estate:
     """What a dead child leaves behind."""
@@ -157,6 +162,7 @@ class _Estate:
     pid: int
     process: str
     running: frozenset[int]
+    """The generations that ran in the child itself, or that it was killed for."""
     killed_for: frozenset[int]
     given_up: bool
 

@@ -17,8 +17,8 @@ from taskq.middleware import Hook, Hooks
 from taskq.veil import Veil
 from taskq.worker.holdings import Holdings
 from taskq.worker.job import Job
-from taskq.worker.testimony import Testimony
-from taskq.worker.timeouts import kill_at_ms
+from taskq.worker.testimony import Testimony, Unread
+from taskq.worker.timeouts import KILL_AFTER_S, kill_at_ms
 from taskq.worker.verdict import Judge, Verdict
 
 log = logging.getLogger("taskq.worker")
@@ -40,16 +40,18 @@ class Desk:
         holdings: Holdings,
         judge: Judge,
         hooks: Hooks,
-        testimony: Testimony,
+        testimony: Testimony | Unread,
         namespace: Namespace,
         state: Any,
+        kill_after_s: float = KILL_AFTER_S,
     ) -> None:
         self.judge, self.hooks, self.state = judge, hooks, state
         self.submit: Callable[[Job, Verdict], None] = holdings.submit
         """Where verdicts go: the engine's `submit`, once there is one."""
         self._holdings = holdings
         self._testimony, self._namespace = testimony, namespace
-        self._words = testimony.words
+        self._words: memoryview | list[int] = testimony.words
+        self._kill_after_s = kill_after_s
         self._pid = os.getpid()
         self._debug = log.isEnabledFor(logging.DEBUG)
 
@@ -62,7 +64,7 @@ class Desk:
         """
         job.started = time.monotonic()
         at = self._testimony.word_of(slot)
-        self._words[at + 1] = kill_at_ms(job) if begins else 0
+        self._words[at + 1] = kill_at_ms(job, self._kill_after_s) if begins else 0
         self._words[at] = job.g
         if not job.outcome_given and self._is_barred(job):
             return self._refuse(job, slot, Verdict(Kind.RELEASED))
@@ -81,7 +83,12 @@ class Desk:
         job.started = time.monotonic()
         job.slot = slot
         if job.hard_ms:
-            self._words[self._testimony.word_of(slot) + 1] = kill_at_ms(job)
+            self._words[self._testimony.word_of(slot) + 1] = kill_at_ms(job, self._kill_after_s)
+
+    def leave_time_to_others(self, job: Job, slot: int, net_s: float) -> None:
+        """Note that others end `job` when its time is over; its process is killed for it only `net_s` after that."""
+        if job.hard_ms:
+            self._words[self._testimony.word_of(slot) + 1] = kill_at_ms(job, self._kill_after_s + net_s)
 
     def _refuse(self, job: Job, slot: int, verdict: Verdict) -> bool:
         self._words[self._testimony.word_of(slot)] = 0
@@ -113,11 +120,19 @@ class Desk:
         """When it started, in Redis time."""
         return self._namespace.at_ms(job.started)
 
+    def zero_ms(self) -> int:
+        """The zero of the monotonic clock, which all processes of a machine share, in Redis time."""
+        return self._namespace.at_ms(0.0)
+
     def fetch(self, job: Job) -> None:
         """Bring the arguments of a job back from the store; it blocks. Raises what `bring_back` raises."""
         bring_back(job.message, job.id, self.judge.payloads)
         if job.outcome_given and job.message.payload is not None and not job.task.options.keep_message:
-            self._holdings.discard(job.message.payload.name)  # settled at its start, it is never run again
+            self.discard(job.message.payload.name)  # settled at its start, it is never run again
+
+    def discard(self, name: str) -> None:
+        """Have an object removed from the store that no message refers to any more."""
+        self._holdings.discard(name)
 
     def store(self, job: Job, verdict: Verdict) -> Verdict:
         """Take the result of a job to the store; it blocks. Gives the verdict, another one if that failed."""

@@ -64,6 +64,8 @@ class Holdings:
         self._prefetch, self._ledger = prefetch, ledger
         self._threads: Runner
         self._loop: Runner
+        self._apart: Runner | None = None
+        self._runners: tuple[Runner, ...]
         self._timeouts: Timeouts
         self._tell: Tell
         self._jobs: dict[str, Job] = {}
@@ -81,9 +83,16 @@ class Holdings:
         self.discard: Callable[[str], object] = _leave
         """Where the names of objects go that no message refers to any more; by default a sweep finds them."""
 
-    def attach(self, threads: Runner, loop: Runner, timeouts: Timeouts, tell: Tell) -> None:
-        """Give the runners, which report here, and what tells the app of failures without a run."""
+    def attach(
+        self, threads: Runner, loop: Runner, timeouts: Timeouts, tell: Tell, apart: Runner | None = None
+    ) -> None:
+        """Give the runners, which report here, and what tells the app of failures without a run.
+
+        Without `apart`, what is to have a process of its own runs as if it were not.
+        """
         self._threads, self._loop, self._timeouts, self._tell = threads, loop, timeouts, tell
+        self._apart = apart
+        self._runners = (threads, loop) if apart is None else (threads, loop, apart)
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -105,7 +114,7 @@ class Holdings:
     def jobs_wait(self) -> bool:
         """True if a job has not started for want of a thread, of room on the loop, or of being alone."""
         careful_waits = self._careful is not None and not self._careful_begun
-        return careful_waits or bool(self._threads.waiting or self._loop.waiting)
+        return careful_waits or any(runner.waiting for runner in self._runners)
 
     @property
     def empty(self) -> bool:
@@ -142,6 +151,8 @@ class Holdings:
 
     def start(self, jobs: Sequence[Job]) -> None:
         """Hand jobs to their runners."""
+        if self._apart is not None:
+            jobs = self._start_apart(self._apart, jobs)
         if not jobs:
             return
         self._timeouts.expect(jobs)
@@ -150,6 +161,15 @@ class Holdings:
             self._loop.offer(loop)
         if len(loop) < len(jobs):
             self._threads.offer([job for job in jobs if not job.task.is_async] if loop else jobs)
+
+    @staticmethod
+    def _start_apart(runner: Runner, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Hand over those that have processes of their own, whose time is kept elsewhere; gives the rest."""
+        apart = [job for job in jobs if job.task.options.isolate]
+        if not apart:
+            return jobs
+        runner.offer(apart)
+        return [job for job in jobs if not job.task.options.isolate]
 
     def careful_turn(self) -> Job | None:
         """Give the careful job if it may start now: it runs while nothing else does."""
@@ -220,7 +240,7 @@ class Holdings:
 
     def release_late(self, now: float) -> None:
         """Give back what has waited for long, and help along what has waited for a while."""
-        for runner in (self._threads, self._loop):
+        for runner in self._runners:
             waiting = runner.waiting
             if not waiting:
                 continue
@@ -244,7 +264,7 @@ class Holdings:
 
     def release_unstarted(self, now: float) -> None:
         """Give back whatever has not started."""
-        for runner in (self._threads, self._loop):
+        for runner in self._runners:
             self._release(runner, now)
         if self._careful and not self._careful_begun:
             self._outcomes.append((self._careful, Verdict(Kind.RELEASED)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -9,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import msgspec
 
 from taskq.worker.channel import Channel
 from taskq.worker.config import WorkerConfig
+from taskq.worker.process import leave
 from taskq.worker.testimony import Testimony
 
 _QUICK_S = 10.0
@@ -90,6 +92,18 @@ def _memory_by_psutil(pid: int) -> int:
         return 0
 
 
+def reap_adopted(own: Container[int]) -> None:
+    """Wait for those that have ended and are not `own`: as process 1 of a container, we inherit what others leave.
+
+    One of our own that has just ended hides the rest until it was waited for.
+    """
+    with contextlib.suppress(ChildProcessError):
+        while seen := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if seen.si_pid in own:
+                return
+            os.waitpid(seen.si_pid, os.WNOHANG)
+
+
 def how_it_ended(code: int) -> str:
     """Say in words how a child ended; `code` is negative for a signal."""
     if code >= 0:
@@ -102,10 +116,10 @@ def how_it_ended(code: int) -> str:
 
 def make_child(config: WorkerConfig, first: bool, close_inherited: Callable[[], None]) -> Offspring:
     """Make a child, by `fork` or by `exec`. `close_inherited` closes in a fork what only its parent needs."""
-    from taskq.worker.child import leave, run_child, slots_of
+    from taskq.worker.child import run_child, slots_of
 
     ours, theirs = Channel.pair()
-    testimony = Testimony(slots_of(config))
+    testimony = Testimony(slots_of(config), apart=config.concurrency)
     testimony.beat()
     if config.start_method == "exec":
         pid = _execute(config, first, theirs, testimony)

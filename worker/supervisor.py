@@ -31,7 +31,7 @@ from taskq.worker.config import WorkerConfig
 from taskq.worker.custody import Custody, processes_of
 from taskq.worker.health import Health
 from taskq.worker.life import beat_s
-from taskq.worker.offspring import Offspring, how_it_ended, make_child
+from taskq.worker.offspring import Offspring, how_it_ended, make_child, reap_adopted
 from taskq.worker.population import Population
 from taskq.worker.sweeper import Sweeper
 from taskq.worker.testimony import monotonic_ms
@@ -254,6 +254,8 @@ class Supervisor:
             if pid:
                 self._population.is_gone(child)
                 self._mourn(child, status)
+        if os.getpid() == 1:
+            reap_adopted({child.pid for child in self.children})
 
     def _mourn(self, child: Offspring, status: int) -> None:
         if not child.channel.closed:
@@ -261,7 +263,8 @@ class Supervisor:
         if not child.channel.closed:
             self._selector.unregister(child.channel)
         code = os.waitstatus_to_exitcode(status)
-        died_of_a_task = child.stopping_until is None and bool(child.testimony.running())
+        ran = any(not one.apart for one in child.testimony.running())
+        died_of_a_task = child.stopping_until is None and ran
         if self._custody:
             self._custody.inherit(child)
         child.close()

@@ -22,17 +22,40 @@ def monotonic_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What one slot runs: the generation, and the instant from which its process may be killed for it, 0 for never."""
+    """What one slot runs: the generation, and the instant from which its process may be killed for it, 0 for never.
+
+    What runs `apart`, in a process of its own, cannot have been what this one died of.
+    """
 
     g: int
     kill_at_ms: int
+    apart: bool = False
+
+
+class Unread:
+    """In place of a testimony where one run has the process to itself: nobody reads it, and it is nobody else's."""
+
+    def __init__(self, slots: int) -> None:
+        self.words = [0] * (2 * slots)
+
+    def word_of(self, slot: int) -> int:
+        """The index in `words` of a slot's g; its kill time stands right behind."""
+        return 2 * slot
+
+    def revoked(self) -> int:
+        """Nothing is."""
+        return 0
 
 
 class Testimony:
-    """The shared page of one child. The child writes its slots and its own stamp, the supervisor the rest."""
+    """The shared page of one child. The child writes its slots and its own stamp, the supervisor the rest.
 
-    def __init__(self, slots: int, fd: int | None = None) -> None:
+    The last `apart` of the `slots` are of what runs in processes of its own.
+    """
+
+    def __init__(self, slots: int, fd: int | None = None, apart: int = 0) -> None:
         self.slots = slots
+        self._apart_from = _SLOTS + 2 * (slots - apart)
         size = (_SLOTS + 2 * slots) * 8
         if fd is None:
             with tempfile.TemporaryFile() as file:  # has a descriptor, which an executed child can be given
@@ -83,7 +106,9 @@ class Testimony:
         """What the child runs, or ran when it died."""
         words = self.words
         return [
-            Running(words[at], words[at + 1]) for at in range(_SLOTS, _SLOTS + 2 * self.slots, 2) if words[at]
+            Running(words[at], words[at + 1], at >= self._apart_from)
+            for at in range(_SLOTS, _SLOTS + 2 * self.slots, 2)
+            if words[at]
         ]
 
     def close(self) -> None:

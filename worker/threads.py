@@ -11,12 +11,12 @@ from queue import SimpleQueue
 
 from taskq.context import CURRENT, TaskContext
 from taskq.middleware import run as run_hooks
-from taskq.worker.desk import Desk
+from taskq.worker.desk import Desk, News
 from taskq.worker.job import BRISK_S, Job
-from taskq.worker.verdict import CancelRequested
+from taskq.worker.verdict import CancelRequested, Verdict
 
 
-class _Slot:
+class Slot:
     """One thread's place. The lock closes the window in which an exception may be raised in its task."""
 
     __slots__ = ("interrupted", "job", "lock", "number", "thread")
@@ -30,16 +30,21 @@ class _Slot:
 
 
 class ThreadRunner:
-    """Runs sync jobs on up to `concurrency` threads; slots are numbered from 0.
+    """Runs sync jobs on up to `concurrency` threads; slots are numbered from `first_slot`.
 
     A job that takes no time needs no second thread: one is woken only for what is long, unknown or has waited.
     """
 
-    def __init__(self, desk: Desk, concurrency: int, loop: asyncio.AbstractEventLoop) -> None:
+    begins = True
+    """Whether a job's time runs from its admission on."""
+
+    def __init__(
+        self, desk: Desk, concurrency: int, loop: asyncio.AbstractEventLoop | None, first_slot: int = 0
+    ) -> None:
         self.waiting: deque[Job] = deque()
         self._desk = desk
         self._loop = loop
-        self._slots = [_Slot(number) for number in range(concurrency)]
+        self._slots = [Slot(first_slot + number) for number in range(concurrency)]
         self._threads = 0
         self._idle = 0
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -78,9 +83,9 @@ class ThreadRunner:
                         ctypes.c_ulong(slot.thread), ctypes.py_object(error)
                     )
 
-    def _run(self, slot: _Slot) -> None:
+    def _run(self, slot: Slot) -> None:
         slot.thread = threading.get_ident()
-        waiting, desk = self.waiting, self._desk
+        waiting, desk, begins = self.waiting, self._desk, self.begins
         while True:
             self._idle += 1
             self._wake.get()
@@ -92,10 +97,10 @@ class ThreadRunner:
                     break
                 if waiting and job.gauge.mean > BRISK_S:
                     self.nudge()
-                if desk.admit(job, slot.number):
+                if desk.admit(job, slot.number, begins=begins):
                     self._attempt(slot, job)
 
-    def _attempt(self, slot: _Slot, job: Job) -> None:
+    def _attempt(self, slot: Slot, job: Job) -> None:
         desk = self._desk
         context = desk.context(job)
         token = CURRENT.set(context)
@@ -140,14 +145,18 @@ class ThreadRunner:
         if verdict.aside is not None:
             verdict = desk.store(job, verdict)
         news = desk.news(verdict)
-        if news is not None:
-            run_hooks(news.before, context, *news.args, loop=loop)
-        desk.submit(job, verdict)
-        if news is not None:
-            run_hooks(news.after, context, *news.args, loop=loop)
+        if news is None:
+            desk.submit(job, verdict)
+        else:
+            self._submit_news(job, context, verdict, news)
+
+    def _submit_news(self, job: Job, context: TaskContext, verdict: Verdict, news: News) -> None:
+        run_hooks(news.before, context, *news.args, loop=self._loop)
+        self._desk.submit(job, verdict)
+        run_hooks(news.after, context, *news.args, loop=self._loop)
 
     @staticmethod
-    def _absorb(slot: _Slot) -> None:
+    def _absorb(slot: Slot) -> None:
         # The exception that was asked for may still be on its way; it must not strike the next task.
         slot.interrupted = False
         try:

@@ -20,8 +20,8 @@ KILL_AFTER_S = 3.0
 class Timeouts:
     """Looks at what runs, as often as the shortest timeout at hand needs."""
 
-    def __init__(self, threads: Runner, loop: Runner) -> None:
-        self._runners = (threads, loop)
+    def __init__(self, *runners: Runner) -> None:
+        self._runners = runners
         self._every = 1.0
         self._checked = 0.0
         self._quiet = False
@@ -52,7 +52,7 @@ class Timeouts:
             for job in runner.running():
                 busy = True
                 if job.slot < 0:
-                    continue  # its first step is still to come: a neighbour holds up the loop
+                    continue  # a neighbour holds up the loop before its first step; or others keep its time
                 ran_ms = (now - job.started) * 1_000
                 if job.hard_ms and ran_ms >= job.hard_ms and not job.timed_out:
                     job.timed_out = True
@@ -77,8 +77,8 @@ class Timeouts:
         return any(runner.waiting or runner.running() for runner in self._runners)
 
 
-def kill_at_ms(job: Job) -> int:
+def kill_at_ms(job: Job, after_s: float = KILL_AFTER_S) -> int:
     """The instant of CLOCK_MONOTONIC, in ms, from which the supervisor may kill for `job`; 0 for never."""
     if not job.hard_ms:
         return 0
-    return int((job.started + KILL_AFTER_S) * 1_000) + job.hard_ms
+    return int((job.started + after_s) * 1_000) + job.hard_ms

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from taskq.app import TaskQ
 from taskq.middleware import arun
-from taskq.worker.child import lifespan_of
+from taskq.worker.process import lifespan_of
 
 T = TypeVar("T")
 

@@ -34,7 +34,7 @@ from taskq.worker.job import Gauge, Job
 from taskq.worker.ledger import Ledger
 from taskq.worker.loop import LoopRunner
 from taskq.worker.prefetch import Prefetch
-from taskq.worker.testimony import Testimony
+from taskq.worker.testimony import Unread
 from taskq.worker.threads import ThreadRunner
 from taskq.worker.timeouts import Timeouts
 from taskq.worker.verdict import Judge, Verdict, remote_error
@@ -196,7 +196,7 @@ class _Desk(Desk):
         ttls = app.config.result_ttl_ms, app.config.remember_ms, app.config.dead_ttl_ms
         judge = _Judge(*ttls, payloads=_ReadOnly(app.payloads.store, app.config.max_payload))
         holdings = Holdings(Prefetch(1), Ledger(log_tasks=False))
-        super().__init__(holdings, judge, Hooks(app.middleware), Testimony(2), namespace, state)
+        super().__init__(holdings, judge, Hooks(app.middleware), Unread(2), namespace, state)
         self.verdict: Verdict | None = None
         self.nacked = False
         self.submit = self._hear

@@ -22,15 +22,14 @@ from taskq.names import new_process_id
 from taskq.testing.broker import TestingBroker
 from taskq.testing.home import running_loop
 from taskq.worker.desk import Desk
+from taskq.worker.here import AwaitedRunner, HereRunner
 from taskq.worker.holdings import Holdings
 from taskq.worker.intake import Intake, names_of
 from taskq.worker.job import Job
 from taskq.worker.ledger import Ledger
 from taskq.worker.life import declare_bounds
-from taskq.worker.loop import LoopRunner
 from taskq.worker.prefetch import Prefetch
 from taskq.worker.testimony import Testimony
-from taskq.worker.threads import ThreadRunner
 from taskq.worker.timeouts import Timeouts
 from taskq.worker.verdict import Verdict, judge_of
 
@@ -197,32 +196,17 @@ class SteppedWorker:
         return self._broker.call(command)
 
 
-class _HereRunner(ThreadRunner):
-    """Runs a sync job where it is told to, in place of a thread of its own."""
-
+class _HereRunner(HereRunner):
     def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop, ready: deque[Job]) -> None:
         super().__init__(desk, SLOTS, loop)
-        self._ready, self._free = ready, [*self._slots]
-        self._threads = SLOTS  # each slot may be in use, by whichever thread
+        self._ready = ready
 
     def offer(self, jobs: Sequence[Job]) -> None:
         """Leave them to who asks for the next one."""
         self._ready.extend(jobs)
 
-    def run(self, job: Job) -> None:
-        """Run one to its end."""
-        slot = self._free.pop()
-        slot.thread = threading.get_ident()
-        try:
-            if self._desk.admit(job, slot.number):
-                self._attempt(slot, job)
-        finally:
-            self._free.append(slot)
 
-
-class _AwaitedRunner(LoopRunner):
-    """Runs an async job on the running loop, whichever that is."""
-
+class _AwaitedRunner(AwaitedRunner):
     def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop, ready: deque[Job]) -> None:
         super().__init__(desk, SLOTS, loop, first_slot=SLOTS)
         self._ready = ready
@@ -230,14 +214,3 @@ class _AwaitedRunner(LoopRunner):
     def offer(self, jobs: Sequence[Job]) -> None:
         """Leave them to who asks for the next one."""
         self._ready.extend(jobs)
-
-    async def run(self, job: Job) -> None:
-        """Run one to its end."""
-        slot = self._free.pop()
-        if self._desk.admit(job, slot):
-            task = asyncio.current_task()
-            assert task is not None
-            self._tasks[job] = task
-            await self._run(job, slot)
-        else:
-            self._free.append(slot)

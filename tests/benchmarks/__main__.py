@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import drain, growth, guard, latency, memory, producing, redis_time, waits
+from tests.benchmarks import drain, growth, guard, isolated, latency, memory, producing, redis_time, waits
 from tests.benchmarks.rows import Row, settings_of, show
 from tests.benchmarks.stand import Bench
 from tests.servers import RedisServer
@@ -26,6 +26,7 @@ ROOMS: dict[str, Callable[[Bench], list[Row]]] = {
     "producing": producing.rows,
     "latency": latency.rows,
     "waits": waits.rows,
+    "isolated": isolated.rows,
     "memory": memory.rows,
     "redis_time": redis_time.rows,
     "growth": growth.rows,

@@ -170,6 +170,8 @@ async def functions_that_are_no_tasks() -> None:
 def options_are_checked() -> None:
     app.task(queue=1)  # type: ignore[call-overload]
     app.task(ack="never")  # type: ignore[call-overload]
+    app.task(isolate="process", max_memory="500MB")
+    app.task(isolate="thread")  # type: ignore[call-overload]
     app.task(retries=5)  # type: ignore[call-overload]
     add.using(prio=9)  # type: ignore[call-arg]
     add.using(eta="tomorrow")  # type: ignore[arg-type]

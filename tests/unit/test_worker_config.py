@@ -58,6 +58,7 @@ def test_queues_that_cannot_be_meant_are_refused(text: str) -> None:
         {"concurrency": 1_001},
         {"max_tasks": -1},
         {"max_memory": -1},
+        {"kill_after_ms": -1},
         {"lease_ms": 499},
         {"queues": ("a b",)},
         {"queues": ("a", "b"), "weights": (1,)},

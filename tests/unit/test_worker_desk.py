@@ -56,6 +56,28 @@ def test_a_job_that_may_start_is_noted(counter: Counter) -> None:
     assert one.gauge.runs == 1
 
 
+def test_a_job_may_be_killed_as_late_as_the_worker_was_told() -> None:
+    page = Page(slots=1)
+    holdings, namespace = Holdings(Prefetch(1), Ledger(log_tasks=False)), Namespace("tests", 1)
+    desk = Desk(holdings, Judge(1, 1, 1), Hooks([]), page, namespace, None, kill_after_s=7)
+    one = job(gauge(timeout=2))
+
+    assert desk.admit(one, 0)
+    assert page.running()[0].kill_at_ms == int((one.started + 7) * 1_000) + 2_000
+    page.close()
+
+
+def test_others_may_keep_the_time_of_a_job(counter: Counter) -> None:
+    one, endless = job(gauge(timeout=2)), job(gauge(timeout=None))
+    for slot, each in enumerate((one, endless)):
+        assert counter.desk.admit(each, slot, begins=False)
+        counter.desk.leave_time_to_others(each, slot, 10)
+
+    assert one.slot == -1, "nobody here is to interrupt it"
+    kill_at = int((one.started + 3 + 10) * 1_000) + 2_000
+    assert [running.kill_at_ms for running in counter.page.running()] == [kill_at, 0]
+
+
 def refused(counter: Counter, one: Job) -> list[Kind]:
     assert not counter.desk.admit(one, 0)
     assert one.started == 0

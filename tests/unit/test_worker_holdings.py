@@ -70,6 +70,35 @@ def test_jobs_go_to_the_runner_of_their_kind_in_their_order(books: Books) -> Non
     assert len(books.holdings) == 5
 
 
+def test_a_job_with_a_process_of_its_own_goes_to_the_runner_for_those(books: Books) -> None:
+    apart = FakeRunner()
+    timeouts = Timeouts(books.threads, books.loop, apart)
+    books.holdings.attach(books.threads, books.loop, timeouts, lambda *_: None, apart)
+    isolated = [job(gauge(isolate="process")), job(gauge(isolate="process", is_async=True))]
+    [plain] = jobs(1)
+    books.holdings.take([isolated[0], plain, isolated[1]])
+
+    assert (list(apart.waiting), list(books.threads.waiting), list(books.loop.waiting)) == (
+        isolated,
+        [plain],
+        [],
+    )
+    assert books.holdings.jobs_wait
+    running = apart.begin()
+    books.threads.begin()
+    books.holdings.cancel({one.id: one.g for one in isolated})
+    assert [one for one, _ in apart.interrupts] == [running]
+    books.holdings.release_unstarted(NOW)
+    assert books.sent() == [(isolated[1], Kind.RELEASED)]
+
+
+def test_without_such_a_runner_it_runs_as_any(books: Books) -> None:
+    one, other = job(gauge(isolate="process")), job(gauge(isolate="process", is_async=True))
+    books.holdings.take([one, other])
+
+    assert (list(books.threads.waiting), list(books.loop.waiting)) == ([one], [other])
+
+
 def test_an_outcome_is_sent_until_it_is_answered(books: Books) -> None:
     [one] = jobs(1)
     books.holdings.take([one])

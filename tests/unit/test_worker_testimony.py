@@ -43,6 +43,15 @@ def test_the_slots_lie_apart_and_apart_from_what_else_is_noted(page: Page) -> No
     assert [one.g for one in page.running()] == [1, 2, 4]
 
 
+def test_the_last_slots_are_of_what_runs_apart() -> None:
+    page = Page(slots=4, apart=1)
+    for slot in (0, 2, 3):
+        note(page, slot, slot + 1)
+
+    assert [(one.g, one.apart) for one in page.running()] == [(1, False), (3, False), (4, True)]
+    page.close()
+
+
 def test_a_generation_of_any_size_that_redis_gives_fits(page: Page) -> None:
     note(page, 3, 2**53, 2**63)
     assert page.running() == [Running(2**53, 2**63)]
