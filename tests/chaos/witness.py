@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
 from taskq.broker.commands.working import Answer
@@ -13,8 +14,9 @@ Settled = Callable[[Holdings, Sequence[Answer]], None]
 
 
 def attend() -> None:
-    """Have the outcomes of this process written down from now on."""
-    replace(Holdings, "settled", _witnessed)
+    """Have the outcomes of this process written down from now on, unless it only lists the tasks, without a ledger."""
+    if ledger.VARIABLE in os.environ:
+        replace(Holdings, "settled", _witnessed)
 
 
 def _witnessed(settled: Settled) -> Settled:

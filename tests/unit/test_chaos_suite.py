@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import sys
 import msgspec
 import pytest
 
-from tests.chaos import page
+from tests.chaos import ledger, page
 from tests.chaos.patching import altered
 from tests.chaos.rows import Row
 from tests.chaos.scenario import Scenario, all_scenarios
@@ -56,6 +57,18 @@ def test_a_scenario_is_explained_and_has_a_control_that_breaks_something(kind: t
     assert altered(getattr(control, "CHANGES", {}))
     assert not set(kind.shows) & set(kind.tolerates)
     assert kind.play is not Scenario.play
+
+
+def test_who_imports_the_scenarios_has_a_whole_worker() -> None:
+    """Their tasks witness outcomes in the workers that run them, not in a process that lists them."""
+    listing = "from tests.chaos.scenario import all_scenarios; from taskq.worker.holdings import Holdings\n"
+    listing += "all_scenarios(); print(Holdings.settled.__module__)"
+    environ = {name: value for name, value in os.environ.items() if name != ledger.VARIABLE}
+    done = subprocess.run(
+        [sys.executable, "-c", listing], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=50
+    )
+
+    assert done.stdout == "taskq.worker.holdings\n", done.stderr
 
 
 def test_what_a_control_breaks_is_there_to_be_broken() -> None:
