@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from tests.fuzz.engine import CORPUS
+from tests.fuzz.mutate import LONGEST, Mutator
 from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
@@ -82,3 +88,19 @@ def test_the_corpus_is_small() -> None:
 
     assert {path.parent.name for path in files} == {*TARGETS}
     assert sum(path.stat().st_size for path in files) < 200_000
+
+
+def test_an_input_stays_small_however_often_it_is_changed() -> None:
+    nested: list[Any] = ["x"] * 8
+    for _ in range(5):
+        nested = [nested, "ann"]
+    mutator, data = Mutator(random.Random(1)), msgspec.msgpack.encode(nested)
+    tracemalloc.start()
+    try:
+        for _ in range(1_500):
+            assert len(mutator(data, [data])) <= LONGEST
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 4 << 20
