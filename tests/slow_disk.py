@@ -22,12 +22,20 @@ class Disk:
     def __init__(self, server: RedisServer) -> None:
         self.server = server
 
+    @staticmethod
+    def usual(kind: str) -> str:
+        """The appendfsync of a disk that goes: where WAITAOF is believed, an fsync each second does."""
+        return "everysec" if kind == "valkey" else "always"
+
     def stop(self) -> None:
-        # Where WAITAOF is, nothing is synced now; where it is not, every second, which is no confirmation.
-        self.server.call("CONFIG", "SET", "appendfsync", "no" if self.server.kind == "valkey" else "everysec")
+        # Nothing is synced now, so that WAITAOF waits; or every second, where only always is a confirmation.
+        self._set("no" if self.server.kind == "valkey" else "everysec")
 
     def go_on(self) -> None:
-        self.server.call("CONFIG", "SET", "appendfsync", "always")
+        self._set(self.usual(self.server.kind))
+
+    def _set(self, appendfsync: str) -> None:
+        self.server.call("CONFIG", "SET", "appendfsync", appendfsync)
 
 
 def app_of(url: str, namespace: str, durability: str = "fsync", **options: Any) -> TaskQ:

@@ -135,7 +135,12 @@ class Broker:
         found = self._safely.get(needs)
         if found is None:
             wait_s = min(self._timeout / 2, self._patience)
-            found = self._safely.setdefault(needs, Safely(needs, max(1, int(wait_s * 1_000)), self.run))
+            found = self._safely.setdefault(
+                needs,
+                Safely(
+                    needs, max(1, int(wait_s * 1_000)), self.run, may_set=self._given.scheme == "embedded"
+                ),
+            )
         return found
 
     def store(self, envelopes: Sequence[Envelope], needs: Needs | None = None) -> Steps[list[Stored]]:

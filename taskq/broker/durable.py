@@ -3,10 +3,14 @@
 WAITAOF and WAIT speak of what their own connection wrote last, and of the server at its other end. So all of it goes
 over one connection: the commands, a write, the wait. The write is there for the repeat, which may find everything
 stored by an earlier connection and write nothing: its WAITAOF would answer at once, and of nothing.
+
+With `appendfsync always` there is no wait, but a look whether that is still set. Where WAITAOF is not true
+(`waitaof_is_true`), nothing else will do.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import starmap
 from typing import Any, NoReturn
@@ -22,7 +26,8 @@ from taskq.errors import BrokerError, BrokerRefused, BrokerUnavailable, Configur
 
 Words = tuple[Argument, ...]
 
-_SETTINGS = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite")
+_SAFE = ("appendonly", "yes", "appendfsync", "always", "no-appendfsync-on-rewrite", "no")
+_SETTINGS = _SAFE[::2]
 _MARK_MS = 60_000
 
 
@@ -31,6 +36,8 @@ class Wait(msgspec.Struct, frozen=True):
 
     words: Words
     missing: Callable[[Any], str]
+    marked: bool = True
+    """Whether it speaks of the last write of its own connection, so that there has to be one."""
 
 
 class Exchange(msgspec.Struct, frozen=True):
@@ -70,13 +77,21 @@ class Safely:
     """Sends commands so that `needs` holds once their replies are here.
 
     Learns at its first use how this server confirms, and refuses one that cannot before anything is sent. What the
-    server is asked after each command shows whether that is still so. `wait_ms`: how long one try waits; `run` is
-    `Broker.run`, for those that are to repeat what they sent.
+    server is asked after each command shows whether that is still so.
+
+    Args:
+        needs: what is to hold.
+        wait_ms: how long one try waits.
+        run: `Broker.run`, for those that are to repeat what they sent.
+        may_set: whether the server is ours, so that its settings may be changed to what is needed.
     """
 
-    def __init__(self, needs: Needs, wait_ms: int, run: Callable[[Steps[Any]], Any]) -> None:
+    def __init__(
+        self, needs: Needs, wait_ms: int, run: Callable[[Steps[Any]], Any], *, may_set: bool = False
+    ) -> None:
         self.needs = needs
         self.run = run
+        self._may_set = may_set
         self._wait_ms = wait_ms
         self._waits: list[Wait] = []
 
@@ -91,7 +106,7 @@ class Safely:
         """
         if not self._waits:
             self._waits = yield from self.learn(keys)
-        mark = Wait(("SET", keys.mark, 1, "PX", _MARK_MS), lambda _: "")
+        mark = [Wait(("SET", keys.mark, 1, "PX", _MARK_MS), lambda _: "")]
         first = commands[0]
         command: Command[list[Any]] = Durable(
             first.name,
@@ -100,7 +115,7 @@ class Safely:
             lambda replies: list(starmap(_decoded, zip(commands, replies, strict=True))),
             first.shard,
             commands=commands,
-            waits=(mark, *self._waits),
+            waits=[*(mark if any(wait.marked for wait in self._waits) else ()), *self._waits],
         )
         try:
             return (yield command)  # type: ignore[no-any-return]
@@ -123,29 +138,29 @@ class Safely:
 
     def _by_fsync(self, keys: Keys) -> Steps[Wait]:
         settings = yield from _settings(keys)
+        if settings is not None and not _unsafe(settings):
+            return _BY_SETTINGS
+        if not waitaof_is_true((yield from _info(keys))):
+            if self._may_set and settings is not None:
+                yield read(keys, "CONFIG", "SET", *_SAFE)
+                return _BY_SETTINGS
+            found = "it does not tell its settings" if settings is None else _unsafe(settings)
+            raise ConfigurationError(
+                "durability 'fsync' cannot be had: before Redis 8, and in Valkey, WAITAOF may answer before the disk "
+                f"has what it is asked for, and {found}. Set appendonly yes, appendfsync always and "
+                "no-appendfsync-on-rewrite no, and give this user +config|get; or use Redis 8"
+            )
         try:
             yield read(keys, "WAITAOF", 1, 0, 1)
         except BrokerRefused as error:
             _refused("durability 'fsync' takes the command WAITAOF", "+waitaof", error)
-        except ConfigurationError as error:  # older than 7.2: an fsync before each reply does as well
-            if settings is None:
-                raise ConfigurationError(
-                    "durability 'fsync' cannot be had: this server has no WAITAOF, and does not tell its settings. "
-                    "Use Redis or Valkey 7.2 or newer; or set appendfsync always, and give this user +config|get"
-                ) from error
-            if missing := _unsafe(settings):
-                raise ConfigurationError(
-                    f"durability 'fsync' cannot be had: this server has no WAITAOF, and {missing}. Set appendonly "
-                    "yes, appendfsync always and no-appendfsync-on-rewrite no; or use Redis or Valkey 7.2 or newer"
-                ) from error
-            return Wait(("CONFIG", "GET", *_SETTINGS), lambda reply: _unsafe(_pairs(reply)))
         except BrokerUnavailable:
             raise
         except BrokerError as error:
             raise ConfigurationError(
                 f"durability 'fsync' cannot be had: set appendonly yes. {error}"
             ) from error
-        if settings and settings.get("appendfsync") == "no":
+        if settings and settings["appendfsync"] == "no":
             raise ConfigurationError(
                 "durability 'fsync' cannot be had: appendfsync is no. Set it to everysec or always"
             )
@@ -157,6 +172,23 @@ class Safely:
     def _by_replicas(self, reply: Any) -> str:
         wanted = self.needs.replicas
         return "" if int(reply) >= wanted else f"{int(reply)} of {wanted} replicas have it"
+
+
+def waitaof_is_true(info: str) -> bool:
+    """Whether a server that says so of itself answers WAITAOF only once its disk has it.
+
+    Redis 7.2 and 7.4, and Valkey up to 9.1, take for synced what is only written, while nothing new is to be written
+    and the last fsync was begun less than a second ago, or is still under way (redis/redis#13793).
+    """
+    version = re.search(r"(?m)^redis_version:(\d+)\.", info)
+    return version is not None and int(version[1]) >= 8 and "valkey" not in info
+
+
+def _info(keys: Keys) -> Steps[str]:
+    try:
+        return text((yield read(keys, "INFO", "server")))
+    except BrokerRefused:
+        return ""
 
 
 def _decoded(command: Command[Any], reply: Any) -> Any:
@@ -180,10 +212,14 @@ def _pairs(reply: Sequence[Any]) -> dict[str, str]:
 
 def _unsafe(settings: dict[str, str]) -> str:
     """Say which setting lets a reply go out before its write is on the disk; '' if none does."""
-    for name, safe in zip(_SETTINGS, ("yes", "always", "no"), strict=True):
+    for name, safe in zip(_SETTINGS, _SAFE[1::2], strict=True):
         if (found := settings.get(name, "unknown")) != safe:
             return f"{name} is {found}"
     return ""
+
+
+_BY_SETTINGS = Wait(("CONFIG", "GET", *_SETTINGS), lambda reply: _unsafe(_pairs(reply)), marked=False)
+"""With `appendfsync always` an answer comes after the fsync, and so does that to a repeat which finds all stored."""
 
 
 def _refused(what: str, right: str, error: BrokerRefused) -> NoReturn:

@@ -101,7 +101,7 @@ def durability_check(durability: Durability) -> Check:
             waits = yield from Safely(needs, 1, lambda _: None).learn(patient.keys)
         except (ConfigurationError, BrokerRefused) as error:
             return [problem(str(error))]
-        by = " and ".join(text(wait.words[0]) for wait in waits)
+        by = " and ".join(text(wait.words[0]).replace("CONFIG", "appendfsync always") for wait in waits)
         info = yield from patient.info()
         online = sum("state=online" in value for name, value in info.items() if name.startswith("slave"))
         if online < needs.replicas:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from taskq import TaskQ
-from taskq.broker import embedded
+from taskq.broker import durable, embedded
 from taskq.broker.client import Broker
 from taskq.broker.embedded import EmbeddedServer
 from tests.commandline import Taskq, settle_in
@@ -113,8 +113,11 @@ def worker(app: TaskQ, server: RedisServer) -> Iterator[Player]:
 
 
 @pytest.fixture
-def disk(redis_server: Callable[..., RedisServer]) -> Disk:
-    return Disk(redis_server("--appendfsync", "always"))
+def disk(redis_server: Callable[..., RedisServer], server_kind: str, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """A disk that is asked by WAITAOF on Valkey, which is believed as Redis 8 is, and by its settings on Redis 7."""
+    if server_kind == "valkey":
+        monkeypatch.setattr(durable, "waitaof_is_true", lambda _: True)
+    return Disk(redis_server("--appendfsync", Disk.usual(server_kind)))
 
 
 @pytest.fixture
