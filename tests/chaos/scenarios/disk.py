@@ -32,7 +32,7 @@ class SlowDisk(Scenario):
 
     id = "T03b"
     fault = "fsync takes 1.5 s, then a power cut, then a SIGKILL of the server"
-    seconds = 10.0
+    seconds = 16.0
     control = "sync_nothing"
     shows = ("age",)
     tolerates = ("lost", "unbalanced")
@@ -102,8 +102,8 @@ class DurableOnSlowDisk(Scenario):
 
 def crash_twice(stage: Stage, disk: Shim) -> None:
     """Cut the power, later kill the server; then note what is gone, and start a worker."""
-    for word in ("machine", "server"):
-        time.sleep(stage.seconds * 0.45)
+    for word, share in (("machine", 0.65), ("server", 0.3)):
+        time.sleep(stage.seconds * share)
         stage.note("kill", word, stage.server.pid)
         stage.server.kill()
         if word == "machine":
