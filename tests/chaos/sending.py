@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from taskq import EnqueueUnknown, TaskqError
@@ -32,3 +33,17 @@ def send(sender: Sender[..., Any], *args: Any, delay_s: float = 0.0, patience_s:
     except TaskqError as error:
         ledger.write("reject", "-", word=type(error).__name__)
         return None
+
+
+def send_many(sender: Sender[..., Any], calls: Iterable[tuple[Any, ...]], due: str = "-") -> list[str]:
+    """Enqueue many calls at once, repeating none; gives the ids of those that were accepted."""
+    ids: list[str] = []
+    for one in sender.enqueue_many(calls):
+        if one.handle is not None:
+            ids.append(one.handle.id)
+            ledger.write("accept", one.handle.id, word=due)
+        elif isinstance(one.error, EnqueueUnknown):
+            ledger.write("unknown", one.error.id)
+        else:
+            ledger.write("reject", "-", word=type(one.error).__name__)
+    return ids

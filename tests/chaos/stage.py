@@ -61,13 +61,13 @@ class Host(Worker):
 
 
 class Producer:
-    """One program that enqueues (tests/chaos/producer.py)."""
+    """One program that enqueues: tests/chaos/producer.py, or storm.py."""
 
-    def __init__(self, plan: Plan, log: Path, environ: dict[str, str]) -> None:
+    def __init__(self, module: str, plan: msgspec.Struct, log: Path, environ: dict[str, str]) -> None:
         self.path = log
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.producer", msgspec.json.encode(plan).decode()],
+                [sys.executable, "-m", module, msgspec.json.encode(plan).decode()],
                 cwd=ROOT,
                 env=environ,
                 stdin=subprocess.DEVNULL,
@@ -190,11 +190,18 @@ class Stage:
 
     def _registered(self, host: Host) -> int:
         wanted = set(host.children())
-        names = self.broker.call(reading.read(self.keys, "ZRANGE", self.keys.processes, 0, -1))
-        infos = [
-            self.broker.call(reading.read(self.keys, "GET", self.keys.info(name.decode()))) for name in names
+        return sum(pid in wanted for pid in self.processes().values())
+
+    def processes(self) -> dict[str, int]:
+        """The names that the server has of processes, with their pids."""
+        names = [
+            name.decode()
+            for name in self.broker.call(reading.read(self.keys, "ZRANGE", self.keys.processes, 0, -1))
         ]
-        return sum(msgspec.msgpack.decode(info)["pid"] in wanted for info in infos if info)
+        infos = {
+            name: self.broker.call(reading.read(self.keys, "GET", self.keys.info(name))) for name in names
+        }
+        return {name: msgspec.msgpack.decode(info)["pid"] for name, info in infos.items() if info}
 
     def produce(
         self,
@@ -206,12 +213,18 @@ class Stage:
         **plan: Any,
     ) -> Producer:
         """Start a program that enqueues: see `Plan`. By default for the whole of the scenario's time."""
-        self._names += 1
         seconds = self.seconds if seconds is None else seconds
-        whole = Plan(seed=f"{self.seed}-{self._names}", rate=rate, seconds=seconds, **plan)
+        whole = Plan(seed=f"{self.seed}-{self._names + 1}", rate=rate, seconds=seconds, **plan)
+        return self.program("tests.chaos.producer", whole, url, environ)
+
+    def program(
+        self, module: str, plan: msgspec.Struct, url: str = "", environ: dict[str, str] | None = None
+    ) -> Producer:
+        """Start a program with a plan of its own."""
+        self._names += 1
         server = {"TASKQ_REDIS_URL": url or self.server.url, "TASKQ_NAMESPACE": self.namespace}
         log = self.folder / f"producer-{self._names}.log"
-        producer = Producer(whole, log, self._environ({**server, **(environ or {})}))
+        producer = Producer(module, plan, log, self._environ({**server, **(environ or {})}))
         self.producers.append(producer)
         return producer
 
@@ -227,10 +240,16 @@ class Stage:
 
     def enqueue(self, task: str, *args: Any, **using: Any) -> str | None:
         """Enqueue one call of a function of tests/chaos/app.py from here; gives its id, None if it was refused."""
-        before = tasks.app.use(self.broker)
-        try:
+        with self.sending():
             sender = getattr(tasks, task)
             return send(sender.using(**using) if using else sender, *args)
+
+    @contextlib.contextmanager
+    def sending(self) -> Generator[None]:
+        """Have the functions of tests/chaos/app.py enqueue here for the body."""
+        before = tasks.app.use(self.broker)
+        try:
+            yield
         finally:
             tasks.app.use(before)
 
@@ -247,8 +266,7 @@ class Stage:
 
     def retire(self, host: Host) -> None:
         """Stop a host as an operator would; that it does not end, or not well, is a complaint."""
-        self.hosts.remove(host)
-        self._retired.append(host)
+        self.forget(host)
         try:
             code = host.stop(20) if host.running() else host.wait()
         except AssertionError as error:
@@ -256,6 +274,11 @@ class Stage:
         else:
             if code:
                 self._complain("exit", f"{host.config.name} ended with {code}: {host.tail()[-1_000:]}")
+
+    def forget(self, host: Host) -> None:
+        """Leave a host to itself: how it ends is the scenario's; what is left of it ends with the stage."""
+        self.hosts.remove(host)
+        self._retired.append(host)
 
     # -- time
 
@@ -356,13 +379,8 @@ class Stage:
         except redis.RedisError as error:
             self._complain("server", f"it does not answer at the end: {error!r}")
         watcher = self.watcher
-        return Evidence(
-            self.entries(),
-            dict(watcher.states),
-            dict(watcher.seen),
-            dict(watcher.outcomes),
-            residue,
-        )
+        states, seen, outcomes = dict(watcher.states), dict(watcher.seen), dict(watcher.outcomes)
+        return Evidence(self.entries(), states, seen, outcomes, residue)
 
     def entries(self) -> list[Entry]:
         """Give what stands in the ledger so far, in the order of time."""
