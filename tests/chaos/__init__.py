@@ -14,7 +14,8 @@ the scenario's own `judge`. The same again, broken by the scenario's control, mu
 | `ledger.py` | the lines that tasks, producers and scenarios write: accept, start, end, commit, kill, … |
 | `checker.py` | verdicts on them: lost, unexpected, overlap, double, stale, early, changed, unbalanced, residue |
 | `stage.py` | what a scenario may use: hosts, producers, proxies, kills, pauses, random times |
-| `app.py` | the tasks that are tortured · `producer.py` the program that enqueues them, `sending.py` how |
+| `app.py` | the tasks that are tortured |
+| `producer.py` · `storm.py` · `sending.py` | a program that enqueues them · one that has keys, and cancels · how |
 | `watch.py` | looks at records through the run · `lag.py` at the machine: a run that it disturbed is repeated |
 | `shims/` | a clock that is wrong, an fsync that is slow, by LD_PRELOAD · `tests/proxy.py` connections that break |
 | `broken.py` · `controls/` · `patching.py` | starts `taskq` broken in one way · the ways · what they are made with |
