@@ -1,4 +1,4 @@
-"""Very many tasks: all due at one instant."""
+"""Very many tasks: all due at one instant, or for a long time on end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+
+import psutil
 
 from tests.chaos import app as tasks
 from tests.chaos.checker import Complaint, Findings, percentile
@@ -94,3 +96,65 @@ class AllAtOnce(Scenario):
             "others_p99": f"{self.waited:.2f}s",
             "drained": f"{late:.1f}s",
         }
+
+
+class Soak(Scenario):
+    """T26: tasks that do nothing, and processes that are replaced all the time: 100,000 at night.
+
+    What supervisors have in memory, threads and descriptors stays as it was once they had warmed up, and so do the
+    server's connections. Too long for each commit: what grows has to grow for a while before it shows.
+    """
+
+    id = "T26"
+    fault = "no-ops for over a minute; each process is replaced after 1,000 of them"
+    tier = "nightly"
+    seconds = 40.0
+    control = "keep_the_dead_open"
+    shows = ("descriptors",)
+
+    def play(self, stage: Stage) -> None:
+        for _ in range(2):
+            stage.host("--max-tasks", "1000", wait=False)
+        for host in stage.hosts:
+            stage.wait_ready(host)
+        for _ in range(2):
+            stage.produce(rate=650, args=[0])
+        time.sleep(stage.seconds / 3)
+        before = self.measure(stage)
+        time.sleep(stage.seconds * 2 / 3)
+        self.grown = {name: value - before[name] for name, value in self.measure(stage).items()}
+
+    @staticmethod
+    def measure(stage: Stage) -> dict[str, int]:
+        """What supervisors have, and the server's connections: the least of five looks, for children come and go."""
+        looks = list[dict[str, int]]()
+        with stage.client() as client:
+            for _ in range(5):
+                supervisors = [psutil.Process(host.pid) for host in stage.hosts]
+                looks.append(
+                    {
+                        "rss_kb": sum(one.memory_info().rss for one in supervisors) // 1_024,
+                        "fds": sum(one.num_fds() for one in supervisors),
+                        "threads": sum(one.num_threads() for one in supervisors),
+                        "clients": int(client.info("clients")["connected_clients"]),
+                    }
+                )
+                time.sleep(0.2)
+        return {name: min(look[name] for look in looks) for name in looks[0]}
+
+    def judge(self, stage: Stage, found: Findings) -> Iterator[Complaint]:
+        if self.grown["fds"] > 4 or self.grown["threads"] > 0:
+            yield Complaint("descriptors", f"supervisors have more than before: {self.grown}")
+        if self.grown["rss_kb"] > 4_096:
+            yield Complaint("memory", f"supervisors have grown by {self.grown['rss_kb']} kB")
+        if self.grown["clients"] > 8:
+            yield Complaint("connections", f"{self.grown['clients']} more than before")
+        pids = {entry.pid for entry in stage.entries() if entry.event == "start"}
+        self.replaced = len(pids) - 4
+        if self.replaced < 8:
+            yield Complaint("idle", f"{self.replaced} processes were replaced: it shows nothing")
+        if found.duplicates:
+            yield Complaint("repeats", f"{found.duplicates} tasks ran again, though nobody died")
+
+    def figures(self, stage: Stage, found: Findings) -> dict[str, str]:
+        return {"replaced": str(self.replaced), **{name: f"{by:+}" for name, by in self.grown.items()}}
