@@ -9,6 +9,7 @@ from taskq.broker.client import Broker
 from taskq.broker.command import text
 from taskq.broker.commands import reading
 from taskq.errors import TaskqError
+from taskq.inspector.server_checks import eviction
 from taskq.worker.child import Report
 from taskq.worker.config import WorkerConfig
 
@@ -35,6 +36,14 @@ def banner(config: WorkerConfig, report: Report, broker: Broker) -> Iterator[str
     shown = report.tasks[:_MOST_TASKS]
     more = f" and {len(report.tasks) - len(shown)} more" if len(report.tasks) > len(shown) else ""
     yield f"tasks     {', '.join(shown) or 'none: the app declares no task'}{more}"
+
+
+def danger(broker: Broker) -> str:
+    """Say what makes the server unfit to keep tasks; '' if nothing does, as far as it tells."""
+    try:
+        return eviction(_info(broker, "memory"))
+    except TaskqError:
+        return ""
 
 
 def _server(broker: Broker) -> str:

@@ -25,7 +25,7 @@ from taskq.errors import (
     TaskqError,
 )
 from taskq.worker.appearance import set_title, set_up_logs
-from taskq.worker.banner import banner
+from taskq.worker.banner import banner, danger
 from taskq.worker.child import EXIT_NOT_LOADED, Report
 from taskq.worker.config import WorkerConfig
 from taskq.worker.custody import Custody, processes_of
@@ -241,6 +241,8 @@ class Supervisor:
             self._sweeper = Sweeper(self._broker, report.lease_ms, report.queues)
             for line in banner(self.config, report, self._broker):
                 log.info("%s", line)
+            if says := danger(self._broker):
+                log.warning("%s", says)
             if strange := [queue for queue in report.queues if queue not in report.declared]:
                 log.warning("no task of the app is declared in queue %s: is that meant?", ", ".join(strange))
             self._next_beat = 0.0

@@ -32,9 +32,11 @@ class Sweeper:
         self._seen: dict[str, tuple[int, float]] = {}
         self._swept = time.monotonic()
         self._cursor = "0"
+        self._vanished = 0
+        """How many tasks had vanished at the last look."""
 
     def sweep(self, ours: Collection[str], now: float) -> None:
-        """Mend wrong types, reap who stood still for a lease, walk a stretch of the records."""
+        """Mend wrong types, reap who stood still for a lease, walk a stretch of the records, say what has vanished."""
         try:
             for tail in self._broker.call(working.mend(self._keys, self._queues)):
                 log.error(
@@ -42,6 +44,7 @@ class Sweeper:
                 )
             self._reap(ours, now)
             self._walk()
+            self._count_vanished()
         except BrokerError as error:
             log.debug("no sweep: %s", error)
 
@@ -89,3 +92,11 @@ class Sweeper:
             mended = self._broker.call(working.reconcile(self._keys, ids[start : start + _WALK]))
             if mended:
                 log.warning("%d record(s) that nothing pointed to were mended", mended)
+
+    def _count_vanished(self) -> None:
+        vanished = self._broker.call(reading.read(self._keys, "SCARD", self._keys.limbo))
+        if vanished > self._vanished:
+            log.error(
+                "%d task(s) have vanished: neither record nor message is there; see `taskq doctor`", vanished
+            )
+        self._vanished = vanished

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 import time
+from collections.abc import Mapping
 
 from taskq.broker.command import Steps, text
 from taskq.broker.commands.reading import read
@@ -35,14 +36,27 @@ def version(patient: Patient) -> Steps[list[Found]]:
     return [ok(f"{name} {told}")]
 
 
+def eviction(info: Mapping[str, str]) -> str:
+    """Say that a server, by its INFO, deletes what it was given; '' if it does not."""
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy == "noeviction":
+        return ""
+    return f"maxmemory-policy is {policy}: at maxmemory the server deletes tasks; set it to noeviction"
+
+
 def memory(patient: Patient) -> Steps[list[Found]]:
     """A server that evicts deletes tasks; a full one refuses them."""
     info = yield from patient.info()
-    policy = info["maxmemory_policy"]
     limit, used = int(info["maxmemory"]), int(info["used_memory"])
-    if policy != "noeviction":
-        says = f"maxmemory-policy is {policy}: at maxmemory the server deletes tasks; set it to noeviction"
-        return [problem(says) if limit else warning(f"{says} (maxmemory is not set now)")]
+    evicted = int(info.get("evicted_keys", 0))
+    found: list[Found] = []
+    if says := eviction(info):
+        found.append(problem(says) if limit else warning(f"{says} (maxmemory is not set now)"))
+    if evicted:
+        says = f"the server has evicted {many(evicted, 'key')} since it started: tasks may be among them"
+        found.append(problem(f"{says}; look at `limbo`, and enqueue again what is missing"))
+    if found:
+        return found
     if not limit:
         return [ok("noeviction, and maxmemory is not set")]
     share = f"{used * 100 // limit} % of maxmemory are used"

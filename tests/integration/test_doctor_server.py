@@ -53,6 +53,16 @@ def test_a_server_that_evicts_is_a_problem(policy: str, redis_server: Start) -> 
     assert "set it to noeviction" in found.says
 
 
+def test_a_server_that_has_evicted_is_a_problem_whatever_its_policy_is_now(redis_server: Start) -> None:
+    own = redis_server()
+
+    with lying(own.port, saying({"evicted_keys": "12"})) as url:
+        found = finding(url, "memory")
+
+    assert found.status is Status.PROBLEM
+    assert "evicted 12 keys" in found.says
+
+
 def test_a_policy_that_would_evict_is_a_warning(redis_server: Start) -> None:
     own = redis_server("--maxmemory-policy", "allkeys-lru")
 

@@ -9,6 +9,7 @@ import pytest
 
 from taskq.cli.exits import Exit
 from tests.commandline import MAIN, environment, settle_in
+from tests.servers import RedisServer
 from tests.support import wait_until
 from tests.workers import Worker, Yard
 
@@ -95,3 +96,32 @@ def test_a_worker_for_which_no_server_is_named_ends_and_says_what_to_set(
 
     assert ended.returncode == Exit.BROKER
     assert "TASKQ_REDIS_URL" in ended.stderr
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
+def test_a_worker_warns_of_a_server_that_evicts_and_says_what_has_vanished(
+    tmp_path: Path, policy: str
+) -> None:
+    server = RedisServer("redis", tmp_path / "server", "--maxmemory-policy", policy)
+    with Yard(tmp_path, server=server) as yard:
+        worker = yard.worker("quick")
+        [line] = wait_until(lambda: worker.says(f"maxmemory-policy is {policy}"))
+        assert line["level"] == "warning"
+
+        keys = yard.app.broker.keys[0]
+        server.call("RPUSH", keys.ready("default", 5), "ghost")
+        yard.app.enqueue("unknown", queue="default")  # wakes it
+
+        wait_until(lambda: worker.says("1 task(s) have vanished"))
+        assert [line["level"] for line in worker.says("have vanished")] == ["error"]
+        server.call("DEL", keys.limbo)
+        assert worker.stop() == 0
+
+
+def test_a_worker_says_nothing_of_a_server_that_evicts_nothing(tmp_path: Path) -> None:
+    with Yard(tmp_path) as yard:
+        worker = yard.worker("quick")
+
+        assert worker.stop() == 0
+        assert worker.says("tests.apps.quick:app")
+        assert not worker.says("maxmemory-policy")

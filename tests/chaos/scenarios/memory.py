@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from taskq.broker.commands import operating
+from taskq.inspector.doctor import Patient, Status, diagnose
+from taskq.inspector.server_checks import SERVER_CHECKS
 from tests.chaos.checker import Complaint, Findings, ids_of, percentile
 from tests.chaos.ledger import Entry, read
 from tests.chaos.scenario import Scenario
 from tests.chaos.stage import Stage
+from tests.servers import RedisServer
 from tests.support import wait_until
 
 REFUSED_S = 0.1
@@ -86,3 +91,61 @@ class ServerFull(Scenario):
 
 def _committed(entries: list[Entry]) -> set[str]:
     return {entry.id for entry in entries if entry.event == "commit" and entry.word == "S"}
+
+
+class Evicted(Scenario):
+    """T17: the server evicts, as a cache does, and a queue that nobody works off fills its memory.
+
+    taskq cannot keep what the server throws away. It says so before, when a worker starts, and afterwards: each task
+    that has vanished is known by its id, a worker logs their number, the doctor finds the keys that were evicted. LFU
+    keeps the queue's list, which every call uses. With LRU, whose clock ticks in seconds, the list goes too, and what
+    stood in it is known to nobody.
+    """
+
+    id = "T17"
+    fault = "a server with `allkeys-lfu` and no AOF evicts waiting tasks: each is said to have vanished"
+    seconds = 8.0
+    control = "forget_what_vanished"
+    shows = ("silent",)
+    tolerates = ("lost", "unbalanced")
+
+    def server(self, folder: Path) -> RedisServer:
+        return RedisServer("redis", folder, "--maxmemory-policy", "allkeys-lfu", aof=False)
+
+    def play(self, stage: Stage) -> None:
+        keys = stage.keys
+        for host in [stage.host(wait=False) for _ in range(2)]:
+            stage.wait_ready(host)
+        with stage.client() as client:
+            stage.broker.call(operating.pause(keys, "default"))
+            client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 4_000_000)
+            for _ in range(2):
+                stage.produce(rate=300, tasks=["work"], args=[5, "x" * 8_000])
+            for producer in stage.producers:
+                producer.process.wait(60)
+            client.config_set("maxmemory", 0)
+            stage.broker.call(operating.resume(keys, "default"))
+            wait_until(lambda: not client.exists(*keys.lists("default")), 30, "the queue to be empty")
+            ids: set[Any] = client.smembers(keys.limbo)
+            self.limbo = {id.decode() for id in ids}
+            stage.watcher.vanished |= self.limbo
+            time.sleep(1.0)  # three sweeps
+        self.logs = [host.path.read_text() for host in stage.hosts]
+        found = stage.broker.run(diagnose(Patient(stage.broker.keys), SERVER_CHECKS))
+        self.doctor = " ".join(one.says for one in found if one.status is Status.PROBLEM)
+
+    def judge(self, stage: Stage, found: Findings) -> Iterator[Complaint]:
+        self.evicted = len(found.lost)
+        if not found.lost:
+            yield Complaint("idle", "nothing vanished: it shows nothing")
+        if silent := set(found.lost) - self.limbo:
+            yield Complaint("silent", f"{len(silent)} of {len(found.lost)} vanished without a word")
+        if not all("maxmemory-policy is allkeys-lfu" in log for log in self.logs):
+            yield Complaint("unsaid", "a worker started without a word on a server that evicts")
+        if not any("have vanished" in log for log in self.logs):
+            yield Complaint("silent", "no worker logged that tasks have vanished")
+        if "has evicted" not in self.doctor:
+            yield Complaint("unsaid", f"the doctor finds only: {self.doctor}")
+
+    def figures(self, stage: Stage, found: Findings) -> dict[str, str]:
+        return {"vanished": str(self.evicted), "in_limbo": str(len(self.limbo))}
