@@ -269,11 +269,12 @@ class Engine:
             raise batch
         now = time.monotonic()
         self._namespace.hear(batch.now_ms)
-        self._due = now + (batch.due_ms + 1) / 1_000 if batch.due_ms is not None else 0.0
         if batch.tasks:
             self._given(batch, wanted)
         else:
             self._life.claimed(False)
+        due_ms = batch.due_ms
+        self._due = 0.0 if due_ms is None else now + (due_ms + 1 + self._intake.yields_ms) / 1_000
 
     def _given(self, batch: Batch, wanted: bool) -> None:
         self._life.claimed(True)

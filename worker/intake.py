@@ -21,6 +21,9 @@ from taskq.worker.verdict import Judge, Verdict
 
 log = logging.getLogger("taskq.worker")
 
+_YIELD_MS = 50
+"""How much later who gave back what others know looks for what falls due: else it would take it again."""
+
 
 def names_of(app: TaskQ) -> dict[str, str]:
     """Give what a process registers as known: the app's tasks with their queues, the keys it has, what it can fetch."""
@@ -55,6 +58,8 @@ class Intake:
         self._judge = judge
         self._frames = judge.frames
         self._rest = lru_cache(1024)(parse_rest)  # the same few bytes for every plain task
+        self.yields_ms = 0
+        """How much later than others this process looks for what falls due."""
 
     def take(self, claimed: Sequence[Claimed], process: str, epoch: int, now: float) -> Taken:
         """Sort what came; `now` is monotonic."""
@@ -97,6 +102,7 @@ class Intake:
                 job.careful = False  # started once at most, it cannot kill one process after the other
                 taken.verdicts.append((job, self._committed_at_start(job)))
             taken.jobs.append(job)
+        self.yields_ms = _YIELD_MS if taken.unknown else 0
         return taken
 
     def _committed_at_start(self, job: Job) -> Verdict:

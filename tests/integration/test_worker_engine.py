@@ -53,6 +53,7 @@ class Rig:
         self.life = Life(lab.keys, lease_ms=LEASE_MS, queues=queues, weights=(), tasks={}, info=b"")
         self.link = Link(parse_url(server.url), lab.keys, queues)
         self.runner = Endless()
+        self.testimony = testimony.Testimony(1)
         self.ours, self.theirs = Channel.pair()
         ledger, self.judge = Ledger(False), Judge(HOUR_MS, HOUR_MS, HOUR_MS)
         holdings, timeouts = Holdings(Prefetch(concurrency), ledger), Timeouts(self.runner, self.runner)
@@ -64,7 +65,7 @@ class Rig:
             intake=Intake(self.app.tasks, self.judge),
             holdings=holdings,
             timeouts=timeouts,
-            testimony=testimony.Testimony(1),
+            testimony=self.testimony,
             channel=self.theirs,
             ledger=ledger,
             grace_s=1,
@@ -189,6 +190,23 @@ def test_a_burst_whose_claim_is_refused_at_its_end_looks_again_under_a_new_name_
         assert rig.life.process != old
         # It asks, is refused, beats, hears that it was reaped, says hello, and asks again.
         assert 2 <= sent.count("claim") <= 4
+
+
+def test_who_gave_back_what_a_neighbour_knows_lets_that_one_look_first(lab: Lab, server: RedisServer) -> None:
+    lab.hello("neighbour")
+    lab.register("neighbour", **{"elsewhere.work": "default"})
+    rig = Rig(lab, server, ["default"], 1)
+    with rig.running():
+        rig.wait_idle()
+        id = rig.app.enqueue("elsewhere.work").id
+        for _ in range(5):  # one of them without a disturbance by the machine
+            wait_until(lambda: lab.state(id) is State.SCHEDULED)
+            rig.testimony.beat()  # as its supervisor does: it need not beat itself, and look anew after it
+            due_in_ms = lab.agenda()[f"t:{id}"]
+            time.sleep((due_in_ms + 15) / 1_000)
+            if lab.take("neighbour"):
+                return
+    raise AssertionError("it came back to who does not know it, five times")
 
 
 def test_what_comes_while_a_process_loses_its_name_is_not_late(lab: Lab, server: RedisServer) -> None:
