@@ -38,7 +38,7 @@ def main() -> None:
         started = time.monotonic()
         what()
         print(f"took {(time.monotonic() - started) * 1_000:.0f} ms")
-    # They wait together: the embedded server syncs its disk once a second.
+    # They wait together, a batch at a time.
     started = time.monotonic()
     ship.enqueue_many([(order,) for order in range(1_000, 2_000)])
     print(f"a thousand took {(time.monotonic() - started) * 1_000:.0f} ms")

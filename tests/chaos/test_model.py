@@ -29,7 +29,7 @@ SETTINGS = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
 
-SEARCH = settings(SETTINGS, max_examples=200, phases=[Phase.generate], derandomize=True, print_blob=False)
+SEARCH = settings(SETTINGS, max_examples=1_000, phases=[Phase.generate], derandomize=True, print_blob=False)
 """The same examples each time, and the first that fails is enough."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import time
@@ -144,7 +145,7 @@ def test_a_payload_is_carried_and_signed_and_what_people_read_comes_last(
     assert "with a payload of 2,048" in out
     assert "fit below maxmemory (210 MB)" in " ".join(out.split())
     assert "1 process (" in out
-    assert "processes drain" not in out
+    assert not re.search(r"\d\s+processes\s+drain", out)  # one was measured, there is nothing to compare
     assert all(line.startswith("taskq: ") for line in err.splitlines())
     assert keys_of(server) == {}
 

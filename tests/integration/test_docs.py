@@ -22,9 +22,9 @@ KINDS = {"python", "console", "text", "toml", "lua"}
 
 @pytest.fixture(scope="module")
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A server as an operator would run it."""
+    """A server as an operator would run it who wants every durability to be had."""
     try:
-        server = RedisServer("valkey", tmp_path_factory.mktemp("docs-server"))
+        server = RedisServer("valkey", tmp_path_factory.mktemp("docs-server"), "--appendfsync", "always")
     except NoServer as error:
         pytest.skip(str(error))
     server.start()
