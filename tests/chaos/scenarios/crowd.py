@@ -85,6 +85,7 @@ class Rounds(Scenario):
 
     id = "H2"
     fault = "short tasks that turn long: what was fetched ahead goes back, again and again"
+    tier = "nightly"  # its control stands still for long
     seconds = 8.0
     control = "fetch_ahead_again"
     shows = ("livelock",)

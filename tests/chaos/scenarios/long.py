@@ -73,6 +73,7 @@ class LongTasks(Scenario):
 
     id = "T19"
     fault = "tasks of several leases; one sleeps in the event loop"
+    tier = "nightly"  # its control stands still for long
     seconds = 10.0
     control = "beat_between_tasks"
     shows = ("repeats",)

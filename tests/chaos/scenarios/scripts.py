@@ -35,6 +35,7 @@ class Scripts(Scenario):
 
     id = "T20"
     fault = "SCRIPT FLUSH every 50 ms; a script that does not end; a restart with a slow load"
+    tier = "nightly"  # its control stands still for long
     seconds = 10.0
     control = "load_scripts_once"
     shows = ("lost", "wedged")
