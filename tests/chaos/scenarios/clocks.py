@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.chaos.checker import Complaint, Findings, percentile
 from tests.chaos.scenario import Scenario
 from tests.chaos.shims import Shim, environ_of
-from tests.chaos.stage import Stage
+from tests.chaos.stage import LEASE_S, Stage
 from tests.servers import RedisServer
 
 DAY_S, HOUR_S = 86_400, 3_600
@@ -87,7 +87,7 @@ class ServerClockJumps(Scenario):
         for host in [stage.host(wait=False, environ=environ) for _ in range(2)]:
             stage.wait_ready(host)
         for _ in range(2):
-            stage.produce(rate=20, args=[200])
+            stage.produce(rate=20, seconds=stage.seconds + 2 * LEASE_S, args=[200])
         stage.wait_starts(20)
         self.jumps = 0
         end = time.monotonic() + stage.seconds / 2
@@ -95,8 +95,10 @@ class ServerClockJumps(Scenario):
             self.clock.set((HOUR_S, 0, -HOUR_S, 0)[self.jumps % 4])
             self.jumps += 1
             time.sleep(stage.rng.uniform(0.3, 1.0))
+        time.sleep(
+            LEASE_S
+        )  # until each has beaten, so that its lease lasts for an hour once the clock is back
         self.clock.set(0)
-        stage.wait_starts(3)
         stage.kill_host(stage.rng.choice(stage.hosts))
         stage.host(wait=False, environ=environ)
         time.sleep(BACK_S)
