@@ -104,8 +104,9 @@ class Safely:
             BrokerUnavailable: there was no answer, or no confirmation; what was sent may be stored and safe or not.
             BrokerError: the commands' own failures.
         """
-        if not self._waits:
-            self._waits = yield from self.learn(keys)
+        waits = self._waits  # another thread may forget them meanwhile
+        if not waits:
+            waits = self._waits = yield from self.learn(keys)
         mark = [Wait(("SET", keys.mark, 1, "PX", _MARK_MS), lambda _: "")]
         first = commands[0]
         command: Command[list[Any]] = Durable(
@@ -115,7 +116,7 @@ class Safely:
             lambda replies: list(starmap(_decoded, zip(commands, replies, strict=True))),
             first.shard,
             commands=commands,
-            waits=[*(mark if any(wait.marked for wait in self._waits) else ()), *self._waits],
+            waits=[*(mark if any(wait.marked for wait in waits) else ()), *waits],
         )
         try:
             return (yield command)  # type: ignore[no-any-return]
