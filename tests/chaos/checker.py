@@ -71,6 +71,7 @@ class Findings:
     duplicates: int
     refused: int
     lost: list[str]
+    undeserved: list[str]
     unexpected: list[str]
     overlaps: list[str]
     doubles: list[str]
@@ -90,6 +91,7 @@ class Findings:
         """What no scenario may show unless it says why."""
         lists = {
             "lost": self.lost,
+            "undeserved": self.undeserved,
             "unexpected": self.unexpected,
             "double": self.doubles,
             "stale": self.stale,
@@ -122,6 +124,7 @@ def check(evidence: Evidence) -> Findings:
         duplicates=duplicates(entries),
         refused=count["refused"],
         lost=lost(entries, finals),
+        undeserved=undeserved(entries, finals),
         unexpected=unexpected(entries),
         overlaps=overlaps(entries),
         doubles=double_commits(entries, evidence.outcomes),
@@ -147,6 +150,11 @@ def lost(entries: Sequence[Entry], finals: Mapping[str, str]) -> list[str]:
     done = {entry.id for entry in entries if entry.event == "end" and entry.word == "-"}
     excused = {id for id, state in finals.items() if state in AT_REST and state != "S"}
     return sorted(ids_of(entries, "accept") - done - excused)
+
+
+def undeserved(entries: Sequence[Entry], finals: Mapping[str, str]) -> list[str]:
+    """Who was accepted and failed, was cancelled, has expired or is parked: a scenario that means it tolerates that."""
+    return sorted(id for id in ids_of(entries, "accept") if finals.get(id) in AT_REST - {"S"})
 
 
 def unexpected(entries: Sequence[Entry]) -> list[str]:

@@ -69,8 +69,10 @@ def test_a_task_that_never_ran_to_its_end_is_lost_whatever_the_server_says() -> 
 
 
 @pytest.mark.parametrize("state", ["F", "C", "E", "p"])
-def test_a_task_that_failed_was_cancelled_expired_or_is_parked_is_not_lost(state: str) -> None:
-    assert kinds(Evidence(GOOD[:1], {"a": state})) == []
+def test_a_task_that_failed_was_cancelled_expired_or_is_parked_is_not_lost_but_has_to_be_meant(
+    state: str,
+) -> None:
+    assert kinds(Evidence(GOOD[:1], {"a": state})) == ["undeserved"]
 
 
 def test_a_task_that_no_one_was_told_of_is_unexpected_and_one_whose_caller_was_left_in_doubt_is_not() -> None:
@@ -140,7 +142,7 @@ def test_a_task_waits_from_its_acceptance_to_its_first_start() -> None:
 
 
 def test_a_task_that_was_seen_to_end_in_two_ways_has_changed() -> None:
-    assert kinds(Evidence(GOOD, {"a": "F"}, {"a": ["S|1", "F|2"]})) == ["changed"]
+    assert kinds(Evidence(GOOD, {"a": "F"}, {"a": ["S|1", "F|2"]})) == ["undeserved", "changed"]
     assert kinds(Evidence(GOOD, {"a": "S"}, {"a": ["S|1", "S|1"]})) == []
 
 

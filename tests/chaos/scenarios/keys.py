@@ -32,6 +32,7 @@ class KeyStorm(Scenario):
     seconds = 12.0
     control = "keys_of_limited_life"
     shows = ("twice",)
+    tolerates = ("undeserved",)  # cancels and expiries are meant
 
     def play(self, stage: Stage) -> None:
         self.kills = 0

@@ -103,6 +103,7 @@ class ProcessPoisoned(_Poisoned, Scenario):
     seconds = 10.0
     control = "charge_neighbours"
     shows = ("innocents",)
+    tolerates = ("undeserved",)  # the pills, and who else is judged below
     calls = (("plug",), ("pill", "leave"), ("pill", "crash"), ("pill", "kill"), ("pill", "swell"))
 
 
@@ -118,4 +119,5 @@ class HostPoisoned(_Poisoned, Scenario):
     seconds = 10.0
     control = "charge_all_of_a_host"
     shows = ("innocents",)
+    tolerates = ("undeserved",)  # the pills, and who else is judged below
     calls = (("pill", "raze"),)
