@@ -58,9 +58,18 @@ for read in (raises, imports, runs, opens, swells, dawdles):
 
 
 def python(*words: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own, for an audit hook stays."""
+    """In a process of its own, for an audit hook stays.
+
+    A shell forks it, for on Linux a process begins with the peak of memory of the one that made it, and pytest's may be
+    above all that is looked for.
+    """
     return subprocess.run(
-        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
+        ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
     )
 
 
