@@ -121,13 +121,14 @@ def _promised(recorded: Recorded) -> tuple[int, int]:
 
 def _cells(row: Row) -> list[str]:
     back = f"{row.recover_p99:.1f} s" if row.recover_p99 else "–"
+    meant = all_scenarios()[row.id].tolerates
     return [
         row.id,
         row.fault,
         f"{row.accepted:,}",
-        str(row.lost),
+        "–" if "lost" in meant else str(row.lost),
         f"{row.duplicates} ({row.duplicate_rate:.2%})",
-        str(row.doubles),
+        "–" if "double" in meant else str(row.doubles),
         back,
         row.control.lower(),
     ]
