@@ -179,6 +179,11 @@ class Stage:
             self.wait_ready(host)
         return host
 
+    def start_hosts(self, count: int, *options: str, **given: Any) -> None:
+        """Start so many alike at once, as `host` does each, and wait until all are registered."""
+        for host in [self.host(*options, **given, wait=False) for _ in range(count)]:
+            self.wait_ready(host)
+
     def wait_ready(self, host: Host, timeout: float = 20) -> None:
         """Wait until a host has as many registered processes as it is to have."""
 
@@ -230,10 +235,7 @@ class Stage:
 
     def steady(self, hosts: int = 2, producers: int = 2, rate: float = 300.0, url: str = "") -> None:
         """Start the usual load: waits of 20 ms, sync and async, about `rate` a second in all."""
-        for _ in range(hosts):
-            self.host(url=url, wait=False)
-        for host in self.hosts:
-            self.wait_ready(host)
+        self.start_hosts(hosts, url=url)
         for _ in range(producers):
             self.produce(rate=rate / producers)
         self.wait_starts(20)

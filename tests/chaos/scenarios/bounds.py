@@ -40,8 +40,7 @@ class QueueFull(Scenario):
     def play(self, stage: Stage) -> None:
         keys = stage.keys
         stage.broker.call(operating.bound(keys, "default", "set", MOST))
-        for host in [stage.host(wait=False) for _ in range(2)]:
-            stage.wait_ready(host)
+        stage.start_hosts(2)
 
         def judge(words: Words) -> Fate:
             lost = names(words, "enqueue") and stage.rng.random() < 0.1

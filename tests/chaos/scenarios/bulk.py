@@ -39,10 +39,7 @@ class AllAtOnce(Scenario):
         )
 
     def play(self, stage: Stage) -> None:
-        for _ in range(2):
-            stage.host(wait=False)
-        for host in stage.hosts:
-            stage.wait_ready(host)
+        stage.start_hosts(2)
         count = round(4_000 * stage.seconds) // 4
         ahead = 2.0 + count * 4 / 8_000
         first, due = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=ahead), time.monotonic() + ahead
@@ -113,10 +110,7 @@ class Soak(Scenario):
     shows = ("descriptors",)
 
     def play(self, stage: Stage) -> None:
-        for _ in range(2):
-            stage.host("--max-tasks", "1000", wait=False)
-        for host in stage.hosts:
-            stage.wait_ready(host)
+        stage.start_hosts(2, "--max-tasks", "1000")
         for _ in range(2):
             stage.produce(rate=650, args=[0])
         time.sleep(stage.seconds / 3)

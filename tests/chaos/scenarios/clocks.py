@@ -84,8 +84,7 @@ class ServerClockJumps(Scenario):
         environ = {
             "TASKQ_RESULT_TTL": "1d"
         }  # or a jump ends the time of what has ended, before it is looked at
-        for host in [stage.host(wait=False, environ=environ) for _ in range(2)]:
-            stage.wait_ready(host)
+        stage.start_hosts(2, environ=environ)
         for _ in range(2):
             stage.produce(rate=20, seconds=stage.seconds + 2 * LEASE_S, args=[200])
         stage.wait_starts(20)

@@ -91,10 +91,7 @@ class Rounds(Scenario):
     shows = ("livelock",)
 
     def play(self, stage: Stage) -> None:
-        for _ in range(2):
-            stage.host(wait=False)
-        for host in stage.hosts:
-            stage.wait_ready(host)
+        stage.start_hosts(2)
         claims = claimed(stage)
         end = time.monotonic() + stage.seconds
         while time.monotonic() < end:

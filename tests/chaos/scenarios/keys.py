@@ -38,10 +38,7 @@ class KeyStorm(Scenario):
         self.kills = 0
         odds = {name: {Fate.LOSE_REPLY: 0.03} for name in ("enqueue", "cancel")}
         proxy = stage.proxy(at_random(odds, stage.rng), reset=True)
-        for _ in range(2):
-            stage.host(wait=False)
-        for host in stage.hosts:
-            stage.wait_ready(host)
+        stage.start_hosts(2)
         for at in range(CLIENTS):
             plan = Plan(seed=f"{stage.seed}-{at}", rate=30, seconds=stage.seconds)
             stage.program("tests.chaos.storm", plan, proxy.url)

@@ -29,10 +29,7 @@ class Orphans(Scenario):
 
     def play(self, stage: Stage) -> None:
         live, orphans = stage.folder / "live may end", stage.folder / "orphans may end"
-        for _ in range(2):
-            stage.host(concurrency=LIVE // 4, wait=False)
-        for host in stage.hosts:
-            stage.wait_ready(host)
+        stage.start_hosts(2, concurrency=LIVE // 4)
         self.fill(stage, LIVE, live)
         victim = stage.host(processes=1, concurrency=ORPHANS)
         self.fill(stage, ORPHANS, orphans)
@@ -79,10 +76,7 @@ class LongTasks(Scenario):
     shows = ("repeats",)
 
     def play(self, stage: Stage) -> None:
-        for _ in range(2):
-            stage.host(wait=False)
-        for host in stage.hosts:
-            stage.wait_ready(host)
+        stage.start_hosts(2)
         ms = round(stage.seconds * 1_000) + 1_000
         for task in ("holding", *("work", "awork") * 4):
             stage.enqueue(task, ms)

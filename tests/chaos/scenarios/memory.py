@@ -39,8 +39,7 @@ class ServerFull(Scenario):
 
     def play(self, stage: Stage) -> None:
         with stage.client() as client:
-            for host in [stage.host(wait=False) for _ in range(2)]:
-                stage.wait_ready(host)
+            stage.start_hosts(2)
             stage.broker.call(operating.pause(stage.keys, "default"))
             client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 3_000_000)
             for using in ({}, {"expires": "1h", "priority": 4}):
@@ -114,8 +113,7 @@ class Evicted(Scenario):
 
     def play(self, stage: Stage) -> None:
         keys = stage.keys
-        for host in [stage.host(wait=False) for _ in range(2)]:
-            stage.wait_ready(host)
+        stage.start_hosts(2)
         with stage.client() as client:
             stage.broker.call(operating.pause(keys, "default"))
             client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 4_000_000)

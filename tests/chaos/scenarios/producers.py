@@ -26,10 +26,7 @@ class EnqueueCut(Scenario):
     def play(self, stage: Stage) -> None:
         odds = {"enqueue": {Fate.LOSE_REPLY: 0.3, Fate.LOSE_COMMAND: 0.1}}
         self.proxy = stage.proxy(at_random(odds, stage.rng), reset=True)
-        for _ in range(2):
-            stage.host(wait=False)
-        for host in stage.hosts:
-            stage.wait_ready(host)
+        stage.start_hosts(2)
         for patience in ("1ms", "30s"):
             stage.produce(rate=200, url=self.proxy.url, environ={"TASKQ_PATIENCE": patience}, args=[1])
 

@@ -57,10 +57,7 @@ class Stopped(Scenario):
 
     def play(self, stage: Stage) -> None:
         stage.host()
-        for _ in range(4):
-            stage.host("--grace", f"{GRACE_S:g}s", processes=1, wait=False)
-        for host in stage.hosts:
-            stage.wait_ready(host)
+        stage.start_hosts(4, "--grace", f"{GRACE_S:g}s", processes=1)
         _, *victims = stage.hosts
         self.stops = [
             self.prepare(stage, way, host)
